@@ -1,0 +1,1 @@
+"""What runs graphs on data: calibration and the steps that need it."""

@@ -1,0 +1,1 @@
+"""Graph passes: a model in, the model and the evidence of what changed out."""

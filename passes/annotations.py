@@ -1,0 +1,73 @@
+"""Notes on values: calibrated ranges and planned quantization, kept in the graph itself.
+
+Steps of a recipe talk to each other through these notes only, so every intermediate model is
+complete: it can be saved (``--keep-steps``), looked at in a viewer, and continued from.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import onnx_ir as ir
+
+from intaglio.transforms.scales import TensorQuantization
+
+RANGE_KEY = "intaglio.range"
+QUANTIZATION_KEY = "intaglio.quantization"
+VALUE_KEY = "intaglio.value"
+
+
+def set_range(value: ir.Value, low: float, high: float) -> None:
+    """Notes the calibrated range ``[low, high]`` (real units) of ``value``."""
+    value.metadata_props[RANGE_KEY] = json.dumps([float(low), float(high)])
+
+
+def get_range(value: ir.Value) -> tuple[float, float] | None:
+    """The calibrated range of ``value``, or None."""
+    text = value.metadata_props.get(RANGE_KEY)
+    if text is None:
+        return None
+    low, high = json.loads(text)
+    return float(low), float(high)
+
+
+def set_quantization(value: ir.Value, quantization: TensorQuantization) -> None:
+    """Notes how ``value`` is to be quantized."""
+    value.metadata_props[QUANTIZATION_KEY] = json.dumps(quantization.to_dict())
+
+
+def get_quantization(value: ir.Value) -> TensorQuantization | None:
+    """The planned quantization of ``value``, or None."""
+    text = value.metadata_props.get(QUANTIZATION_KEY)
+    return None if text is None else TensorQuantization.from_dict(json.loads(text))
+
+
+def set_source_value(value: ir.Value, name: str) -> None:
+    """Notes that ``value`` stands for the value ``name`` of the float source model."""
+    value.metadata_props[VALUE_KEY] = name
+
+
+def get_source_value(value: ir.Value) -> str | None:
+    """Name of the source model's value that ``value`` stands for, or None."""
+    return value.metadata_props.get(VALUE_KEY)
+
+
+def all_values(model: ir.Model) -> Iterator[ir.Value]:
+    """Graph inputs, initializers and node outputs, each once, in graph order."""
+    seen: set[int] = set()
+    graph = model.graph
+    candidates: list[ir.Value] = [*graph.inputs, *graph.initializers.values()]
+    for node in graph:
+        candidates.extend(node.outputs)
+    for value in candidates:
+        if id(value) not in seen:
+            seen.add(id(value))
+            yield value
+
+
+def clear_annotations(model: ir.Model) -> None:
+    """Removes every note from the values of ``model``."""
+    for value in all_values(model):
+        value.metadata_props.pop(RANGE_KEY, None)
+        value.metadata_props.pop(QUANTIZATION_KEY, None)

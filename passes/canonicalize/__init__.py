@@ -1,0 +1,1 @@
+"""Canonical form: the few shapes of graph that quantization and lowering know."""

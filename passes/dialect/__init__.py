@@ -1,0 +1,1 @@
+"""Our ONNX functions: integer operators whose body is their specification."""

@@ -1,0 +1,1 @@
+"""From the quantized form to integers alone."""

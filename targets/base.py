@@ -1,0 +1,220 @@
+"""What a target is: the contract between the pipeline and a runtime's file format."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from intaglio.errors import Refusal
+
+Tensors = Mapping[str, NDArray[Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorSpec:
+    """An input or output of an artifact.
+
+    Attributes:
+        name: Tensor name, that of the source model.
+        shape: Dimensions; a string is a symbolic dimension.
+        dtype: numpy name of the element type.
+        layout: ``NCHW``, ``NHWC`` or ``""`` where it means nothing.
+        scale: Scale of a quantized tensor, None for raw values.
+        zero_point: Zero point of a quantized tensor, None for raw values.
+    """
+
+    name: str
+    shape: tuple[int | str, ...]
+    dtype: str
+    layout: str = ""
+    scale: float | None = None
+    zero_point: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the spec as JSON-friendly data."""
+        return {**dataclasses.asdict(self), "shape": list(self.shape)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> TensorSpec:
+        """Reads what :meth:`to_dict` wrote."""
+        return cls(**{**data, "shape": tuple(data["shape"])})
+
+
+@dataclasses.dataclass(frozen=True)
+class Artifact:
+    """A file that a target wrote.
+
+    Attributes:
+        role: ``model``, ``device``, ``server``, ``infer``, ``train_step``.
+        target: Name of the target that wrote it.
+        path: Path relative to the bundle folder, with forward slashes.
+        arithmetic: Profile (``tflm``, ``litert``, ``tosa-single``) or ``float``.
+        sha256: Hash of the file's bytes, in hex.
+        bytes: Size of the file.
+        inputs: Inputs in order.
+        outputs: Outputs in order.
+    """
+
+    role: str
+    target: str
+    path: str
+    arithmetic: str
+    sha256: str
+    bytes: int
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the artifact as JSON-friendly data."""
+        return {
+            **dataclasses.asdict(self),
+            "inputs": [spec.to_dict() for spec in self.inputs],
+            "outputs": [spec.to_dict() for spec in self.outputs],
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Artifact:
+        """Reads what :meth:`to_dict` wrote."""
+        specs = {key: tuple(TensorSpec.from_dict(s) for s in data[key]) for key in _SPEC_KEYS}
+        return cls(**{**data, **specs})
+
+
+_SPEC_KEYS = ("inputs", "outputs")
+
+
+@dataclasses.dataclass(frozen=True)
+class Capability:
+    """One row of a target's capability table.
+
+    Attributes:
+        operator: Operator type as in ONNX, or the name of one of our functions.
+        dtypes: Element types it takes.
+        constraint: Condition in words; empty when there is none.
+        source: The kernel or specification that the row was read from.
+    """
+
+    operator: str
+    dtypes: tuple[str, ...]
+    constraint: str
+    source: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """One measured figure and how it was got."""
+
+    name: str
+    value: float
+    unit: str
+    how: str
+
+
+@dataclasses.dataclass(frozen=True)
+class RunResult:
+    """What a run gave: outputs, and inner tensors where the runtime gives them."""
+
+    outputs: dict[str, NDArray[Any]]
+    inner: dict[str, NDArray[Any]] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """What a target gets to emit.
+
+    Attributes:
+        models: Model by role, already through the target's ``prepare`` passes.
+        profile: Arithmetic profile of the integer form.
+        form: ``quantized`` (QuantizeLinear/DequantizeLinear) or ``integer``.
+        inputs: Specs of the model's border by role: quantization known to the plan.
+        outputs: Likewise.
+    """
+
+    models: Mapping[str, ir.Model]
+    profile: str
+    form: str
+    inputs: Mapping[str, Sequence[TensorSpec]]
+    outputs: Mapping[str, Sequence[TensorSpec]]
+
+
+class Session(abc.ABC):
+    """An opened artifact that can be run many times."""
+
+    @abc.abstractmethod
+    def run(self, inputs: Tensors, *, inner: Sequence[str] = ()) -> RunResult:
+        """Runs the artifact.
+
+        Args:
+            inputs: Array by input name, in the artifact's own dtype and layout.
+            inner: Names of inner tensors to return too (only where the runtime can).
+
+        Returns:
+            Outputs by name, and the inner tensors asked for that exist.
+
+        Raises:
+            InputError: A missing or unknown input, a wrong shape or dtype.
+        """
+
+
+class Target(abc.ABC):
+    """A runtime's file format.
+
+    Class attributes:
+        name: Stable name as in ``--target``.
+        prepare: Dotted names of the passes the pipeline runs for this target first.
+        form: Form the target emits from: ``quantized`` or ``integer``.
+        exact: Whether its runtime computes the profile's arithmetic bit for bit.
+    """
+
+    name: ClassVar[str]
+    prepare: ClassVar[tuple[str, ...]] = ()
+    form: ClassVar[str]
+    exact: ClassVar[bool]
+
+    @abc.abstractmethod
+    def capabilities(self) -> Sequence[Capability]:
+        """The operators the target takes; generates the documentation."""
+
+    @abc.abstractmethod
+    def check(self, prepared: Prepared) -> list[Refusal]:
+        """Every node the target cannot take, before anything is written."""
+
+    @abc.abstractmethod
+    def emit(self, prepared: Prepared, out: Path) -> list[Artifact]:
+        """Writes the artifact files below ``out`` / ``name``; same input, same bytes."""
+
+    @abc.abstractmethod
+    def open(self, artifact: Artifact, folder: Path) -> Session:
+        """Opens an artifact of a bundle folder for running."""
+
+    @abc.abstractmethod
+    def measure(self, artifact: Artifact, folder: Path) -> list[Measurement]:
+        """Bytes, memory, latency: each with how it was got."""
+
+
+def spec_of(value: ir.Value, scale: float | None = None, zero_point: int | None = None) -> TensorSpec:
+    """Describes a graph input or output.
+
+    Args:
+        value: The graph's value.
+        scale: Scale, where the value holds quantized integers.
+        zero_point: Zero point likewise.
+
+    Returns:
+        Its spec; unknown dimensions show as ``"?"``.
+    """
+    shape: tuple[int | str, ...] = ()
+    if value.shape is not None:
+        shape = tuple(
+            d if isinstance(d, int) else (str(d.value) if d.value is not None else "?")
+            for d in value.shape
+        )
+    dtype = np.dtype(value.dtype.numpy()).name if value.dtype is not None else "unknown"
+    layout = "NCHW" if len(shape) == 4 else ""
+    return TensorSpec(str(value.name), shape, dtype, layout, scale, zero_point)

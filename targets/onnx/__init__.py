@@ -1,0 +1,1 @@
+"""ONNX as a format: reading, and the two ONNX targets."""
