@@ -1,5 +1,79 @@
-"""intaglio: trained models into integer-only artifacts, with proof."""
+"""intaglio: trained models into integer-only artifacts, with proof.
+
+``convert`` turns a model into a :class:`Bundle`, ``verify`` compares its artifacts, ``load`` opens
+an earlier one. Nothing heavy is imported before it is used.
+"""
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from intaglio.errors import (
+    InputError,
+    IntaglioError,
+    InternalError,
+    OutputError,
+    RecipeError,
+    Refusal,
+    ToolError,
+    UnsupportedError,
+    VerificationError,
+)
+
+if TYPE_CHECKING:
+    from intaglio.bundle import Bundle, BundleSession, load
+    from intaglio.conversion import convert
+    from intaglio.inspection import inspect_model
+    from intaglio.recipe import Recipe, load_recipe
+    from intaglio.verification import verify_bundle as verify
+    from intaglio.verify_report import VerifyReport
+
 __version__ = "0.1.0"
+
+_LAZY = {
+    "Bundle": "intaglio.bundle:Bundle",
+    "BundleSession": "intaglio.bundle:BundleSession",
+    "Recipe": "intaglio.recipe:Recipe",
+    "VerifyReport": "intaglio.verify_report:VerifyReport",
+    "convert": "intaglio.conversion:convert",
+    "inspect_model": "intaglio.inspection:inspect_model",
+    "load": "intaglio.bundle:load",
+    "load_recipe": "intaglio.recipe:load_recipe",
+    "verify": "intaglio.verification:verify_bundle",
+}
+
+__all__ = [
+    "Bundle",
+    "BundleSession",
+    "InputError",
+    "IntaglioError",
+    "InternalError",
+    "OutputError",
+    "Recipe",
+    "RecipeError",
+    "Refusal",
+    "ToolError",
+    "UnsupportedError",
+    "VerificationError",
+    "VerifyReport",
+    "__version__",
+    "convert",
+    "inspect_model",
+    "load",
+    "load_recipe",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'intaglio' has no attribute '{name}'")
+    module, _, attribute = _LAZY[name].partition(":")
+    value = getattr(importlib.import_module(module), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -42,6 +42,12 @@ class InputError(IntaglioError):
     exit_code = 3
 
 
+class OutputError(IntaglioError):
+    """A file or folder that cannot be written: full disk, no permission (exit code 3)."""
+
+    exit_code = 3
+
+
 class Refusal:
     """One thing of the model that is not supported: where, why, and what to do about it.
 

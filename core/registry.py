@@ -33,9 +33,8 @@ PASSES: Mapping[str, str] = {
     "canonicalize.fuse_activations": (
         "intaglio.passes.canonicalize.fuse_activations:FuseActivations"
     ),
-    "canonicalize.recompose_prelu": (
-        "intaglio.passes.canonicalize.recompose_prelu:RecomposePRelu"
-    ),
+    "canonicalize.recompose_prelu": ("intaglio.passes.canonicalize.recompose_prelu:RecomposePRelu"),
+    "quantize.isolate_tensors": "intaglio.passes.quantize.isolate_tensors:IsolateTensors",
     "quantize.equalize_layers": "intaglio.passes.quantize.equalize_layers:EqualizeLayers",
     "calibrate.observe_ranges": "intaglio.fitting.observe_ranges:ObserveRanges",
     "calibrate.choose_precision": "intaglio.fitting.choose_precision:ChoosePrecision",
@@ -43,7 +42,7 @@ PASSES: Mapping[str, str] = {
     "calibrate.correct_bias": "intaglio.fitting.correct_bias:CorrectBias",
     "quantize.plan_tensors": "intaglio.passes.quantize.plan_tensors:PlanTensors",
     "quantize.insert_qdq": "intaglio.passes.quantize.insert_qdq:InsertQdq",
-    "quantize.adopt_qdq": "intaglio.passes.quantize.adopt_qdq:AdoptQdq",
+    "lower.shift_unsigned": "intaglio.passes.lower.shift_unsigned:ShiftUnsigned",
     "lower.to_integer": "intaglio.passes.lower.to_integer:ToInteger",
 }
 

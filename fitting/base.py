@@ -9,16 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar
 
-import onnx_ir as ir
-
 from intaglio.errors import RecipeError
 from intaglio.fitting.data import CalibrationData
 from intaglio.passes.base import Config, Pass
 
 #: Called with the number of samples done and the number there are.
 Progress = Callable[[int, int], None]
-
-DONE_PREFIX = "intaglio.done."
 
 
 class DataPass(Pass):
@@ -56,22 +52,3 @@ class DataPass(Pass):
         """Tells the progress hook, if there is one."""
         if self.progress is not None:
             self.progress(done, total)
-
-
-def is_done(model: ir.Model, name: str) -> bool:
-    """Whether the pass called ``name`` has marked ``model`` as done."""
-    return DONE_PREFIX + name in model.metadata_props
-
-
-def mark_done(model: ir.Model, name: str) -> None:
-    """Marks ``model``, so that a second run of the pass called ``name`` leaves it alone."""
-    model.metadata_props[DONE_PREFIX + name] = "1"
-
-
-def is_quantized(model: ir.Model) -> bool:
-    """Whether ``model`` holds QuantizeLinear or DequantizeLinear: its scales are given then."""
-    kinds = ("QuantizeLinear", "DequantizeLinear")
-    return any(node.op_type in kinds for node in model.graph.all_nodes())
-
-
-ALREADY_QUANTIZED = "the model is quantized already; its own scales are kept"

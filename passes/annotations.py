@@ -14,7 +14,10 @@ import onnx_ir as ir
 from intaglio.transforms.scales import TensorQuantization
 
 RANGE_KEY = "intaglio.range"
+EXTREMES_KEY = "intaglio.extremes"
 QUANTIZATION_KEY = "intaglio.quantization"
+PRECISION_KEY = "intaglio.precision"
+VALUE_KEY = "intaglio.value"
 VALUE_KEY = "intaglio.value"
 
 
@@ -26,6 +29,20 @@ def set_range(value: ir.Value, low: float, high: float) -> None:
 def get_range(value: ir.Value) -> tuple[float, float] | None:
     """The calibrated range of ``value``, or None."""
     text = value.metadata_props.get(RANGE_KEY)
+    if text is None:
+        return None
+    low, high = json.loads(text)
+    return float(low), float(high)
+
+
+def set_extremes(value: ir.Value, low: float, high: float) -> None:
+    """Notes the smallest and largest value seen in calibration, of which the range may be less."""
+    value.metadata_props[EXTREMES_KEY] = json.dumps([float(low), float(high)])
+
+
+def get_extremes(value: ir.Value) -> tuple[float, float] | None:
+    """The smallest and largest value seen in calibration, or None."""
+    text = value.metadata_props.get(EXTREMES_KEY)
     if text is None:
         return None
     low, high = json.loads(text)
@@ -53,6 +70,26 @@ def get_source_value(value: ir.Value) -> str | None:
     return value.metadata_props.get(VALUE_KEY)
 
 
+def set_precision(value: ir.Value, dtype: str) -> None:
+    """Notes that ``value`` is to be quantized as ``dtype`` (``int8`` or ``int16``)."""
+    value.metadata_props[PRECISION_KEY] = dtype
+
+
+def get_precision(value: ir.Value) -> str | None:
+    """The dtype chosen for ``value``, or None where nobody chose."""
+    return value.metadata_props.get(PRECISION_KEY)
+
+
+def set_source_value(value: ir.Value, name: str) -> None:
+    """Notes that ``value`` stands for the float tensor ``name`` of the canonical model."""
+    value.metadata_props[VALUE_KEY] = name
+
+
+def get_source_value(value: ir.Value) -> str | None:
+    """Name of the float tensor that ``value`` stands for, or None."""
+    return value.metadata_props.get(VALUE_KEY)
+
+
 def all_values(model: ir.Model) -> Iterator[ir.Value]:
     """Graph inputs, initializers and node outputs, each once, in graph order."""
     seen: set[int] = set()
@@ -69,5 +106,5 @@ def all_values(model: ir.Model) -> Iterator[ir.Value]:
 def clear_annotations(model: ir.Model) -> None:
     """Removes every note from the values of ``model``."""
     for value in all_values(model):
-        value.metadata_props.pop(RANGE_KEY, None)
-        value.metadata_props.pop(QUANTIZATION_KEY, None)
+        for key in (RANGE_KEY, EXTREMES_KEY, QUANTIZATION_KEY, PRECISION_KEY):
+            value.metadata_props.pop(key, None)

@@ -23,6 +23,7 @@ from torch import nn
 
 OPSET = 17
 IR_VERSION = 8
+FUNCTIONS = ("Add", "Concat", "Mul", "Sub")
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -109,21 +110,19 @@ def _tidy_names(proto: ModelProto) -> None:
     renamed: dict[str, str] = {}
     taken: set[str] = set()
     for node in graph.node:
-        # The exporter names a node /module/submodule/OpType.
-        parts = [part for part in node.name.split("/") if part]
-        operator = node.op_type.lower()
-        base = ".".join(parts[:-1]) if len(parts) > 1 else operator
-        if any(base == other for other in taken):
-            base = f"{base}.{operator}" if not base.endswith(operator) else base
-        name, count = base, 1
+        # The exporter names a node /module/submodule/OpType; functions are named after the module
+        # that calls them, so that they get their own name as well.
+        parts = [part for part in node.name.split("/") if part][:-1]
+        if not parts or node.op_type in FUNCTIONS:
+            parts.append(node.op_type.lower())
+        base = name = ".".join(parts)
+        count = 1
         while name in taken:
             count += 1
             name = f"{base}{count}"
         taken.add(name)
         node.name = name
-        slots = {1: "weight", 2: "bias"}
-        if node.op_type == "PRelu":
-            slots = {1: "slope"}
+        slots = {1: "slope"} if node.op_type == "PRelu" else {1: "weight", 2: "bias"}
         for position, tensor in enumerate(node.input):
             if tensor in parameters and tensor not in renamed:
                 renamed[tensor] = f"{name}.{slots.get(position, f'input{position}')}"

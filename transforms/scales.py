@@ -435,8 +435,9 @@ def _raise_scale(scale: float, input_scale: float, needed: float) -> float:
     # Half a unit below the quotient may already round up to enough, so start one step lower.
     candidate = np.nextafter(np.float32(_to_float32(needed / input_scale)), np.float32(0))
     candidate = max(candidate, np.float32(scale))
-    while _to_float32(input_scale * float(candidate)) < needed:
-        candidate = np.nextafter(candidate, np.float32(np.inf))
+    with np.errstate(over="ignore"):
+        while _to_float32(input_scale * float(candidate)) < needed:
+            candidate = np.nextafter(candidate, np.float32(np.inf))
     if not np.isfinite(candidate):
         raise ValueError("no float32 weight scale is large enough for the bias")
     return float(candidate)

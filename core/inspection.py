@@ -1,0 +1,210 @@
+"""What is in a model or a bundle: operators, shapes, parameters, multiply-accumulates, bytes."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from intaglio.bundle import load
+from intaglio.passes.marks import is_quantized
+from intaglio.passes.provenance import source_name
+from intaglio.targets.base import TensorSpec, spec_of
+
+Shape = tuple[int | str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerInfo:
+    """One node of a model.
+
+    Attributes:
+        name: Name of the source node.
+        operator: Operator type.
+        inputs: Names of the tensors it reads, constants left out.
+        output_shape: Shape of its first output.
+        parameters: Elements of its constant inputs.
+        parameter_bytes: Their size as stored.
+        macs: Multiply-accumulates of one run, None where a dimension is not known. A symbolic
+            first dimension counts as 1.
+        output_bytes: Size of its outputs, None likewise.
+    """
+
+    name: str
+    operator: str
+    inputs: tuple[str, ...]
+    output_shape: Shape
+    parameters: int
+    parameter_bytes: int
+    macs: int | None
+    output_bytes: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Inspection:
+    """What is in a model.
+
+    Attributes:
+        path: The file as given.
+        quantized: Whether it holds QuantizeLinear or DequantizeLinear.
+        inputs: Inputs in order.
+        outputs: Outputs in order.
+        operators: Number of nodes by operator type.
+        parameters: Elements of all constants.
+        parameter_bytes: Their size as stored.
+        macs: Multiply-accumulates of one run, None where a dimension is not known.
+        layers: Every node, in order.
+    """
+
+    path: str
+    quantized: bool
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    operators: dict[str, int]
+    parameters: int
+    parameter_bytes: int
+    macs: int | None
+    layers: tuple[LayerInfo, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the inspection as JSON-friendly data."""
+        return dataclasses.asdict(self)
+
+
+def inspect_model(
+    path: str | Path, shapes: Mapping[str, Sequence[int]] | None = None
+) -> Inspection:
+    """Reads a model and counts what is in it.
+
+    Args:
+        path: An ONNX file.
+        shapes: Dimensions by input name, for inputs whose shape is symbolic in the file.
+
+    Returns:
+        The counts, of the model as it stands in the file (brought up to date, not simplified).
+
+    Raises:
+        InputError: The file is missing, damaged or no ONNX model.
+        UnsupportedError: It has something that cannot be read.
+        RecipeError: ``shapes`` does not fit the model.
+    """
+    from intaglio.targets.onnx.read import read_onnx
+
+    model = read_onnx(path, shapes)
+    layers = tuple(_layer(node) for node in model.graph)
+    tensors = [v.const_value for v in model.graph.initializers.values() if v.const_value]
+    macs = [layer.macs for layer in layers]
+    return Inspection(
+        path=str(path),
+        quantized=is_quantized(model),
+        inputs=tuple(spec_of(value) for value in model.graph.inputs),
+        outputs=tuple(spec_of(value) for value in model.graph.outputs),
+        operators=dict(sorted(Counter(layer.operator for layer in layers).items())),
+        parameters=sum(tensor.size for tensor in tensors),
+        parameter_bytes=sum(tensor.nbytes for tensor in tensors),
+        macs=None if any(count is None for count in macs) else sum(m for m in macs if m),
+        layers=layers,
+    )
+
+
+def inspect_bundle(path: str | Path) -> dict[str, Any]:
+    """What is in a bundle: its manifest, its steps, and whether its files are as written.
+
+    Args:
+        path: The bundle's folder.
+
+    Returns:
+        JSON-friendly data.
+
+    Raises:
+        InputError: There is no bundle, or it is damaged.
+        VerificationError: Its files differ from the manifest.
+    """
+    bundle = load(path)
+    bundle.check_hashes()
+    report = bundle.report()
+    steps = [
+        {
+            "name": step["name"],
+            "phase": step["phase"],
+            "changes": len(step["changes"]),
+            "skips": len(step["skips"]),
+        }
+        for step in report["steps"]
+    ]
+    return {
+        "path": str(path),
+        "source": bundle.manifest["source"],
+        "recipe": bundle.manifest["recipe"]["name"],
+        "profile": bundle.manifest["profile"],
+        "calibration": bundle.manifest["calibration"],
+        "artifacts": bundle.manifest["artifacts"],
+        "steps": steps,
+    }
+
+
+def count_macs(node: ir.Node) -> int | None:
+    """Multiply-accumulates of one run of a node, 0 for operators without products of weights.
+
+    Args:
+        node: A standard ONNX node with known shapes.
+
+    Returns:
+        The count, None where a dimension is not known; a symbolic first dimension counts as 1.
+    """
+    if node.op_type not in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
+        return 0
+    left, right, out = node.inputs[0], node.inputs[1], node.outputs[0]
+    left_dims, right_dims, out_dims = (_dimensions(v) for v in (left, right, out))
+    if left_dims is None or right_dims is None or out_dims is None:
+        return None
+    if node.op_type == "Conv":
+        return math.prod(out_dims) * math.prod(right_dims[1:])
+    if node.op_type == "ConvTranspose":
+        return math.prod(left_dims) * math.prod(right_dims[1:])
+    transposed = node.op_type == "Gemm" and node.attributes.get_int("transA", 0)
+    inner = left_dims[0] if transposed else left_dims[-1]
+    return math.prod(out_dims) * inner
+
+
+def _layer(node: ir.Node) -> LayerInfo:
+    constants = {
+        id(v): v.const_value for v in node.inputs if v is not None and v.const_value is not None
+    }
+    sizes = [_bytes(value) for value in node.outputs]
+    return LayerInfo(
+        name=source_name(node),
+        operator=node.op_type,
+        inputs=tuple(str(v.name) for v in node.inputs if v is not None and v.const_value is None),
+        output_shape=spec_of(node.outputs[0]).shape if node.outputs[0].dtype else (),
+        parameters=sum(tensor.size for tensor in constants.values()),
+        parameter_bytes=sum(tensor.nbytes for tensor in constants.values()),
+        macs=count_macs(node),
+        output_bytes=None if any(s is None for s in sizes) else sum(s for s in sizes if s),
+    )
+
+
+def _dimensions(value: ir.Value | None) -> list[int] | None:
+    if value is None or value.shape is None:
+        return None
+    dims: list[int] = []
+    for index, dim in enumerate(value.shape):
+        if isinstance(dim, int):
+            dims.append(dim)
+        elif index == 0:
+            dims.append(1)
+        else:
+            return None
+    return dims
+
+
+def _bytes(value: ir.Value) -> int | None:
+    dims = _dimensions(value)
+    if dims is None or value.dtype is None:
+        return None
+    return math.ceil(math.prod(dims) * value.dtype.itemsize)

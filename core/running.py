@@ -1,0 +1,231 @@
+"""``run``: one artifact on arrays from files."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intaglio.bundle import MANIFEST, Bundle, BundleSession, load
+from intaglio.bundle_files import cannot_write, file_sha256
+from intaglio.errors import InputError, RecipeError
+from intaglio.registry import load_target
+from intaglio.targets.base import Artifact, TensorSpec, spec_of
+
+# Keys of data files that are no inputs.
+_NOT_INPUTS = ("labels", "target")
+
+# The target whose runtime opens any ONNX file.
+_ONNX_RUNTIME = "onnx-qdq"
+
+
+def open_runnable(
+    path: str | Path, target: str | None = None, *, quantize_io: bool = False
+) -> BundleSession:
+    """Opens a bundle, an artifact of a bundle, or any ONNX file for running.
+
+    Args:
+        path: The folder or the file.
+        target: Which artifact of a bundle; may be left out where there is one only. ``source`` is
+            the float model.
+        quantize_io: Take and give real values at integer inputs and outputs.
+
+    Raises:
+        InputError: There is nothing there, or it cannot be opened.
+        RecipeError: It is not clear which artifact is meant.
+    """
+    place = Path(path)
+    if place.is_dir():
+        bundle = load(place)
+        return bundle.session(target or _only_target(bundle), quantize_io=quantize_io)
+    if not place.is_file():
+        raise InputError(f"there is no file {place}", remedy="give a bundle or an artifact")
+    found = _artifact_in_bundle(place)
+    if found is None:
+        if target is not None:
+            raise RecipeError(
+                f"{place} is not part of a bundle, so there is no target to choose",
+                remedy="leave --target out, or give the bundle's folder",
+            )
+        return _open_file(place, quantize_io)
+    bundle, artifact = found
+    if target not in (None, artifact.target):
+        raise RecipeError(
+            f"{place} is the artifact of target {artifact.target}, not of {target}",
+            remedy="leave --target out, or give the bundle's folder",
+        )
+    return bundle.session(artifact.target, artifact.role, quantize_io=quantize_io)
+
+
+def run_batched(
+    session: BundleSession, inputs: Mapping[str, NDArray[Any]]
+) -> dict[str, NDArray[Any]]:
+    """Runs a session on any number of samples.
+
+    Where the artifact fixes its first dimension and the arrays hold a multiple of it, it is run
+    several times and the outputs are joined.
+
+    Args:
+        session: An opened artifact.
+        inputs: Array by input name.
+
+    Returns:
+        Array by output name.
+
+    Raises:
+        InputError: An input is missing, unknown, or has a wrong shape or dtype.
+    """
+    size, runs = _rounds(session.artifact.inputs, inputs)
+    if runs <= 1:
+        return session.run(inputs)
+    parts = [
+        session.run({name: x[i * size : (i + 1) * size] for name, x in inputs.items()})
+        for i in range(runs)
+    ]
+    return {name: np.concatenate([np.atleast_1d(p[name]) for p in parts]) for name in parts[0]}
+
+
+def read_inputs(path: str | Path, specs: tuple[TensorSpec, ...]) -> dict[str, NDArray[Any]]:
+    """Reads arrays for a model's inputs.
+
+    Args:
+        path: ``.npy`` for a model with one input, or ``.npz`` with a key for each (``labels`` and
+            ``target`` are left out; a single array may have any key).
+        specs: The inputs.
+
+    Returns:
+        Array by input name.
+
+    Raises:
+        InputError: The file is missing, damaged, or has other keys than the inputs.
+    """
+    place = Path(path)
+    if not place.is_file():
+        raise InputError(f"there is no file {place}", remedy="check the path of --input")
+    names = [spec.name for spec in specs]
+    try:
+        loaded = np.load(place, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            arrays = {names[0] if len(names) == 1 else place.stem: loaded}
+        else:
+            with loaded as archive:
+                arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{place} is not a readable .npy or .npz file: {error}",
+            remedy="write it with numpy.save or numpy.savez",
+        ) from error
+    arrays = {n: x for n, x in arrays.items() if n in names or n not in _NOT_INPUTS}
+    if len(arrays) == 1 and len(names) == 1:
+        return {names[0]: next(iter(arrays.values()))}
+    if set(arrays) != set(names):
+        raise InputError(
+            f"{place} holds {', '.join(sorted(arrays)) or 'nothing'}; "
+            f"the inputs are {', '.join(names)}",
+            remedy="give an .npz with one array for each input",
+        )
+    return arrays
+
+
+def write_outputs(path: str | Path, outputs: Mapping[str, NDArray[Any]]) -> None:
+    """Writes outputs: one array as ``.npy``, or all by name as ``.npz``.
+
+    Raises:
+        RecipeError: The name ends in neither, or several outputs are to go into one ``.npy``.
+        OutputError: The file cannot be written; what was there before is untouched.
+    """
+    place = Path(path)
+    check_output_name(place, len(outputs))
+    part = place.with_name(f".{place.name}.part")
+    try:
+        with part.open("wb") as stream:
+            if place.suffix == ".npy":
+                np.save(stream, next(iter(outputs.values())))
+            else:
+                np.savez(stream, allow_pickle=False, **outputs)
+        part.replace(place)
+    except OSError as error:
+        raise cannot_write(place, error) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def check_output_name(path: Path, outputs: int) -> None:
+    """Refuses a file name that outputs cannot be written to.
+
+    Raises:
+        RecipeError: The name ends in neither ``.npy`` nor ``.npz``, or is ``.npy`` for several.
+    """
+    if path.suffix not in (".npy", ".npz"):
+        raise RecipeError(f"--output {path} ends in neither .npy nor .npz", remedy="name it so")
+    if path.suffix == ".npy" and outputs != 1:
+        raise RecipeError(
+            f"--output {path}: there are {outputs} outputs", remedy="write an .npz instead"
+        )
+
+
+def _only_target(bundle: Bundle) -> str:
+    targets = bundle.targets
+    if len(targets) != 1:
+        raise RecipeError(
+            f"bundle {bundle.folder} has artifacts of {', '.join(targets)}",
+            remedy="choose one with --target",
+        )
+    return targets[0]
+
+
+def _artifact_in_bundle(path: Path) -> tuple[Bundle, Artifact] | None:
+    place = path.resolve()
+    for folder in place.parents:
+        if (folder / MANIFEST).is_file():
+            bundle = load(folder)
+            name = place.relative_to(folder).as_posix()
+            for artifact in bundle.artifacts:
+                if artifact.path == name:
+                    return bundle, artifact
+            return None
+    return None
+
+
+def _open_file(path: Path, quantize_io: bool) -> BundleSession:
+    """Opens an ONNX file that is not part of a bundle, as it stands."""
+    import onnx_ir as ir
+
+    from intaglio.targets.onnx.read import parse
+
+    model = ir.serde.deserialize_model(parse(path))
+    artifact = Artifact(
+        role="model",
+        target=_ONNX_RUNTIME,
+        path=path.name,
+        arithmetic="float",
+        sha256=file_sha256(path),
+        bytes=path.stat().st_size,
+        inputs=tuple(
+            spec_of(v) for v in model.graph.inputs if str(v.name) not in model.graph.initializers
+        ),
+        outputs=tuple(spec_of(v) for v in model.graph.outputs),
+    )
+    session = load_target(_ONNX_RUNTIME).open(artifact, path.parent)
+    return BundleSession(artifact, session, quantize_io)
+
+
+def _rounds(specs: tuple[TensorSpec, ...], inputs: Mapping[str, NDArray[Any]]) -> tuple[int, int]:
+    """Samples a run and number of runs; one run where the shapes leave no doubt or make no sense."""
+    sizes, counts = set(), set()
+    for spec in specs:
+        array = inputs.get(spec.name)
+        if array is None or array.ndim != len(spec.shape) or not spec.shape:
+            return 0, 1
+        first = spec.shape[0]
+        if not isinstance(first, int) or first < 1 or len(array) % first or not len(array):
+            return 0, 1
+        sizes.add(first)
+        counts.add(len(array) // first)
+    if len(sizes) != 1 or len(counts) != 1:
+        return 0, 1
+    return sizes.pop(), counts.pop()

@@ -1,0 +1,133 @@
+"""Arithmetic of two quantized tensors, and PRelu: each with double or single rounding."""
+
+from __future__ import annotations
+
+from intaglio.passes.dialect.rescale import NARROW, OUTPUT_STAGE, ROUNDINGS, TO
+from intaglio.passes.dialect.specification import FunctionSpecification, Tensor
+
+_RESULT = Tensor("result", "as attribute to", "broadcast shape of the operands", "requantized")
+
+_OPERANDS = (
+    Tensor("a", "int8 or int16", "any", "first operand"),
+    Tensor("b", "int8 or int16", "broadcastable with a", "second operand"),
+    Tensor("a_zero_point", "int32", "scalar", "zero point of a"),
+    Tensor("b_zero_point", "int32", "scalar", "zero point of b"),
+)
+
+_SCALARS = (
+    Tensor("multiplier", "int32", "scalar", "scale of the sum in Q31"),
+    Tensor("shift", "int8", "scalar", "its total right shift, 2..62"),
+)
+
+_CENTERED = """
+  a_integer = Cast <to = 6> (a)
+  b_integer = Cast <to = 6> (b)
+  a_centered = Sub (a_integer, a_zero_point)
+  b_centered = Sub (b_integer, b_zero_point)
+"""
+
+
+def _sum(operator: str, rounding: str) -> FunctionSpecification:
+    sign = {"Add": "+", "Sub": "-"}[operator]
+    body = f"""{_CENTERED}
+  one = Constant <value = uint32 {{1}}> ()
+  left_places = Cast <to = 12> (left_shift)
+  left_factor_bits = BitShift <direction = "LEFT"> (one, left_places)
+  left_factor = Cast <to = 6> (left_factor_bits)
+  a_shifted = Mul (a_centered, left_factor)
+  b_shifted = Mul (b_centered, left_factor)
+  no_offset = Constant <value = int64 {{0}}> ()
+  a_scaled = intaglio.Scale{rounding} (a_shifted, a_multiplier, a_shift, no_offset)
+  b_scaled = intaglio.Scale{rounding} (b_shifted, b_multiplier, b_shift, no_offset)
+  total = {operator} (a_scaled, b_scaled)
+  offset = Cast <to = 7> (zero_point)
+  scaled = intaglio.Scale{rounding} (total, multiplier, shift, offset)
+{NARROW}"""
+    return FunctionSpecification(
+        name=f"{operator}{rounding}",
+        description="Brings both operands to one fine scale, "
+        + ("adds them" if operator == "Add" else "subtracts the second from the first")
+        + f" and rescales the result; all three with {rounding.lower()} rounding.",
+        formula="f(a) = rescale((a - a_zero_point) << left_shift, a_multiplier, a_shift), f(b) "
+        f"likewise; clip(rescale(f(a) {sign} f(b)) + zero_point, minimum, maximum)",
+        source=f"TensorFlow Lite reference_integer_ops::{operator}",
+        inputs=(
+            *_OPERANDS,
+            Tensor("left_shift", "int32", "scalar", "20; 15 where an operand is int16"),
+            Tensor("a_multiplier", "int32", "scalar", "s_a / (2 max(s_a, s_b)) in Q31"),
+            Tensor("a_shift", "int8", "scalar", "its total right shift, 2..62"),
+            Tensor("b_multiplier", "int32", "scalar", "s_b / (2 max(s_a, s_b)) in Q31"),
+            Tensor("b_shift", "int8", "scalar", "its total right shift, 2..62"),
+            *_SCALARS,
+            *OUTPUT_STAGE,
+        ),
+        attributes=(TO,),
+        output=_RESULT,
+        body=body,
+    )
+
+
+def _product(rounding: str) -> FunctionSpecification:
+    return FunctionSpecification(
+        name=f"Mul{rounding}",
+        description=f"Multiplies two tensors and rescales the product ({rounding.lower()} "
+        "rounding). The product must fit int32: int16 operands have zero point 0.",
+        formula="clip(rescale((a - a_zero_point) * (b - b_zero_point)) + zero_point, minimum, "
+        "maximum)",
+        source="TensorFlow Lite reference_integer_ops::Mul",
+        inputs=(*_OPERANDS, *_SCALARS, *OUTPUT_STAGE),
+        attributes=(TO,),
+        output=_RESULT,
+        body=f"""{_CENTERED}
+  product = Mul (a_centered, b_centered)
+  offset = Cast <to = 7> (zero_point)
+  scaled = intaglio.Scale{rounding} (product, multiplier, shift, offset)
+{NARROW}""",
+    )
+
+
+def _prelu(rounding: str) -> FunctionSpecification:
+    return FunctionSpecification(
+        name=f"PRelu{rounding}",
+        description="Rescales values at and above zero with one scale, and values below zero, "
+        f"multiplied by their slope, with another ({rounding.lower()} rounding).",
+        formula="v = x - x_zero_point; clip((v >= 0 ? rescale(v, positive) : rescale(v * slope, "
+        "negative)) + zero_point, minimum, maximum)",
+        source="TensorFlow Lite reference_ops PRELU (ApplyPrelu)",
+        inputs=(
+            Tensor("x", "int8 or int16", "any", "input"),
+            Tensor("x_zero_point", "int32", "scalar", "zero point of x"),
+            Tensor("slope", "int8", "broadcastable to x", "slopes, zero point 0"),
+            Tensor("positive_multiplier", "int32", "scalar", "s_x / s_y in Q31"),
+            Tensor("positive_shift", "int8", "scalar", "its total right shift, 2..62"),
+            Tensor("negative_multiplier", "int32", "scalar", "s_x * s_slope / s_y in Q31"),
+            Tensor("negative_shift", "int8", "scalar", "its total right shift, 2..62"),
+            *OUTPUT_STAGE,
+        ),
+        attributes=(TO,),
+        output=Tensor("result", "as attribute to", "as x", "requantized"),
+        body=f"""
+  x_integer = Cast <to = 6> (x)
+  centered = Sub (x_integer, x_zero_point)
+  slope_integer = Cast <to = 6> (slope)
+  sloped = Mul (centered, slope_integer)
+  offset = Cast <to = 7> (zero_point)
+  above = intaglio.Scale{rounding} (centered, positive_multiplier, positive_shift, offset)
+  below = intaglio.Scale{rounding} (sloped, negative_multiplier, negative_shift, offset)
+  zero = Constant <value = int32 {{0}}> ()
+  negative = Less (centered, zero)
+  scaled = Where (negative, below, above)
+{NARROW}""",
+    )
+
+
+SPECIFICATIONS = tuple(
+    specification
+    for rounding in ROUNDINGS
+    for specification in (
+        _sum("Add", rounding),
+        _sum("Sub", rounding),
+        _product(rounding),
+        _prelu(rounding),
+    )
+)

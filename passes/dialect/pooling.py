@@ -1,0 +1,131 @@
+"""Means: over axes (``MeanDouble``, ``MeanSingle``) and over windows (``AveragePoolInteger``)."""
+
+from __future__ import annotations
+
+from intaglio.passes.dialect.rescale import NARROW, OUTPUT_STAGE, ROUNDINGS, TO
+from intaglio.passes.dialect.specification import Attribute, FunctionSpecification, Tensor
+
+
+def _mean(rounding: str) -> FunctionSpecification:
+    return FunctionSpecification(
+        name=f"Mean{rounding}",
+        description="Sums over axes and rescales the sum; the division by the number of elements "
+        f"is part of the scale ({rounding.lower()} rounding). The sum must fit int32.",
+        formula="clip(rescale(sum(x) + offset) + zero_point, minimum, maximum)",
+        source="TensorFlow Lite reference_ops::QuantizedMeanOrSum",
+        inputs=(
+            Tensor("x", "int8 or int16", "any", "input"),
+            Tensor("axes", "int64", "[number of axes]", "axes to sum over"),
+            Tensor("offset", "int32", "scalar", "-n * zero point of x, for n elements a sum"),
+            Tensor("multiplier", "int32", "scalar", "s_x / (n * s_y) in Q31, 0 to 2^31 - 1"),
+            Tensor("shift", "int8", "scalar", "its total right shift, 2..62"),
+            *OUTPUT_STAGE,
+        ),
+        attributes=(TO, Attribute("keepdims", "1 keeps summed axes with size 1", 1)),
+        output=Tensor("result", "as attribute to", "as of ReduceSum", "requantized"),
+        body=f"""
+  x_integer = Cast <to = 6> (x)
+  raw_sum = ReduceSum <keepdims: int = @keepdims> (x_integer, axes)
+  total = Add (raw_sum, offset)
+  output_offset = Cast <to = 7> (zero_point)
+  scaled = intaglio.Scale{rounding} (total, multiplier, shift, output_offset)
+{NARROW}""",
+    )
+
+
+# Rows first, then columns: the windows of an axis are gathered as [outputs, kernel] and summed.
+_AVERAGE_POOL = FunctionSpecification(
+    name="AveragePoolInteger",
+    description="Average of the raw integers of each window, over its elements inside the image "
+    "(padding is not counted), rounded half away from zero. Scale and zero point stay. Pads are "
+    "smaller than the kernel.",
+    formula="s = sum of the window, n = its valid elements; trunc((s + sign(s) * (n / 2)) / n)",
+    source="TensorFlow Lite reference_integer_ops::AveragePool",
+    inputs=(Tensor("x", "int8 or int16", "[N, C, H, W]", "input"),),
+    attributes=(
+        Attribute("kernel_shape", "rows and columns of the window"),
+        Attribute("strides", "rows and columns from one window to the next", (1, 1)),
+        Attribute("pads", "top, left, bottom, right", (0, 0, 0, 0)),
+        Attribute("ceil_mode", "1: a last, partial window is kept", 0),
+    ),
+    output=Tensor("result", "as x", "[N, C, OH, OW]", "averages"),
+    body="""
+  zero = Constant <value = int64 {0}> ()
+  one = Constant <value = int64 {1}> ()
+  first = Constant <value = int64[1] {0}> ()
+  second = Constant <value = int64[1] {1}> ()
+  kernel = Constant <value_ints: ints = @kernel_shape> ()
+  stride = Constant <value_ints: ints = @strides> ()
+  pad_list = Constant <value_ints: ints = @pads> ()
+  ceil = Constant <value_int: int = @ceil_mode> ()
+  pad_begin, pad_end = Split <axis = 0, num_outputs = 2> (pad_list)
+  stride_less_one = Sub (stride, one)
+  partial = Mul (stride_less_one, ceil)
+  pad_end_partial = Add (pad_end, partial)
+  all_pads = Concat <axis = 0> (pad_begin, pad_end_partial)
+  image_axes = Constant <value = int64[2] {2, 3}> ()
+  image = Shape <start = 2> (x)
+
+  image_end = Add (image, pad_begin)
+  padded_end = Add (image_end, pad_end_partial)
+  slack = Sub (padded_end, kernel)
+  image_last = Sub (image_end, one)
+  fits = Div (slack, stride)
+  starts_inside = Div (image_last, stride)
+  last_window = Min (fits, starts_inside)
+  windows = Add (last_window, one)
+  window_end = Mul (windows, stride)
+
+  window_end_h = Gather <axis = 0> (window_end, zero)
+  window_end_w = Gather <axis = 0> (window_end, one)
+  stride_h = Gather <axis = 0> (stride, zero)
+  stride_w = Gather <axis = 0> (stride, one)
+  kernel_h = Gather <axis = 0> (kernel, zero)
+  kernel_w = Gather <axis = 0> (kernel, one)
+  begin_h = Gather <axis = 0> (pad_begin, zero)
+  begin_w = Gather <axis = 0> (pad_begin, one)
+  end_h = Gather <axis = 0> (image_end, zero)
+  end_w = Gather <axis = 0> (image_end, one)
+
+  start_h_list = Range (zero, window_end_h, stride_h)
+  start_w_list = Range (zero, window_end_w, stride_w)
+  start_h = Unsqueeze (start_h_list, second)
+  start_w = Unsqueeze (start_w_list, second)
+  place_h = Range (zero, kernel_h, one)
+  place_w = Range (zero, kernel_w, one)
+  index_h = Add (start_h, place_h)
+  index_w = Add (start_w, place_w)
+
+  x_integer = Cast <to = 6> (x)
+  padding = Constant <value = int32 {0}> ()
+  padded = Pad (x_integer, all_pads, padding, image_axes)
+  rows = Gather <axis = 2> (padded, index_h)
+  row_axis = Constant <value = int64[1] {3}> ()
+  row_sums = ReduceSum <keepdims = 0> (rows, row_axis)
+  columns = Gather <axis = 3> (row_sums, index_w)
+  column_axis = Constant <value = int64[1] {4}> ()
+  sums = ReduceSum <keepdims = 0> (columns, column_axis)
+
+  stop_h = Add (start_h, kernel_h)
+  stop_w = Add (start_w_list, kernel_w)
+  valid_stop_h = Min (stop_h, end_h)
+  valid_stop_w = Min (stop_w, end_w)
+  valid_start_h = Max (start_h, begin_h)
+  valid_start_w = Max (start_w_list, begin_w)
+  valid_h = Sub (valid_stop_h, valid_start_h)
+  valid_w = Sub (valid_stop_w, valid_start_w)
+  count_wide = Mul (valid_h, valid_w)
+  count = Cast <to = 6> (count_wide)
+
+  two = Constant <value = int32 {2}> ()
+  half = Div (count, two)
+  minus_half = Neg (half)
+  negative = Less (sums, padding)
+  nudge = Where (negative, minus_half, half)
+  nudged = Add (sums, nudge)
+  average = Div (nudged, count)
+  result = CastLike (average, x)
+""",
+)
+
+SPECIFICATIONS = (*(_mean(rounding) for rounding in ROUNDINGS), _AVERAGE_POOL)

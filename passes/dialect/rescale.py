@@ -1,0 +1,169 @@
+"""Rescaling of accumulators with named rounding: ``RescaleDouble``, ``RescaleSingle``, ``RescaleWide``.
+
+``Scale…`` is the arithmetic, ``acc * multiplier * 2^-shift`` in 64 bits; ``Rescale…`` adds the zero
+point, clamps and narrows. ONNX has no shift of signed integers: adding 2^63 makes the value a
+non-negative uint64, whose logical shift is then corrected by ``2^63 >> shift``. Everything that
+depends on multiplier and shift only is as large as these are, and a runtime folds it when they are
+constants.
+
+The formulas are those of :mod:`intaglio.transforms.fixed_point`.
+"""
+
+from __future__ import annotations
+
+from intaglio.passes.dialect.specification import Attribute, FunctionSpecification, Tensor
+
+TO = Attribute("to", "ONNX data type of the result: INT8 (3), INT16 (5) or INT32 (6)")
+
+MULTIPLIER = Tensor(
+    "multiplier", "int32", "broadcastable to the accumulator", "scale in Q31, 0 to 2^31 - 1"
+)
+SHIFT = Tensor("shift", "int8", "as multiplier", "total right shift, 2..62")
+
+#: The last inputs of every function that ends in a rescale.
+OUTPUT_STAGE = (
+    Tensor("zero_point", "int32", "scalar", "zero point of the result"),
+    Tensor("minimum", "int32", "scalar", "smallest result"),
+    Tensor("maximum", "int32", "scalar", "largest result"),
+)
+
+ROUNDINGS = ("Double", "Single")
+
+#: Adds the zero point (in the offset of Scale), clamps, narrows.
+NARROW = """
+  low = Cast <to = 7> (minimum)
+  high = Cast <to = 7> (maximum)
+  clipped = Clip (scaled, low, high)
+  result = Cast <to: int = @to> (clipped)
+"""
+
+_OPERANDS = """
+  wide = Cast <to = 7> (acc)
+  factor = Cast <to = 7> (multiplier)
+  places = Cast <to = 13> (shift)
+  product = Mul (wide, factor)
+"""
+
+# m16 = min((m + 2^15) >> 16, 0x7FFF) and the shift less 16.
+_REDUCED_OPERANDS = """
+  wide = Cast <to = 7> (acc)
+  factor_31_bits = Cast <to = 7> (multiplier)
+  reduction_half = Constant <value = int64 {32768}> ()
+  reduction = Constant <value = int64 {65536}> ()
+  largest_factor = Constant <value = int64 {32767}> ()
+  factor_nudged = Add (factor_31_bits, reduction_half)
+  factor_rounded = Div (factor_nudged, reduction)
+  factor = Min (factor_rounded, largest_factor)
+  full_places = Cast <to = 13> (shift)
+  reduction_places = Constant <value = uint64 {16}> ()
+  places = Sub (full_places, reduction_places)
+  product = Mul (wide, factor)
+"""
+
+_HALF = """
+  one = Constant <value = uint64 {1}> ()
+  places_less_one = Sub (places, one)
+  half_unsigned = BitShift <direction = "LEFT"> (one, places_less_one)
+  half = Cast <to = 7> (half_unsigned)
+"""
+
+_ONE_ROUNDING = """
+  rounded = Add (product, half)
+"""
+
+# Ties of the second rounding go away from zero: +2^30 or -2^30 where there is a second one.
+_TWO_ROUNDINGS = """
+  zero = Constant <value = int64 {0}> ()
+  first_half = Constant <value = int64 {1073741824}> ()
+  first_places = Constant <value = uint64 {31}> ()
+  rounds_twice = Greater (places, first_places)
+  nudge = Where (rounds_twice, first_half, zero)
+  half_upward = Add (half, nudge)
+  half_downward = Sub (half, nudge)
+  negative = Less (wide, zero)
+  nudged_half = Where (negative, half_downward, half_upward)
+  rounded = Add (product, nudged_half)
+"""
+
+_SHIFT_RIGHT = """
+  sign_place = Constant <value = uint64 {63}> ()
+  bias = BitShift <direction = "LEFT"> (one, sign_place)
+  rounded_bits = Cast <to = 13> (rounded)
+  biased = Add (rounded_bits, bias)
+  shifted_bits = BitShift <direction = "RIGHT"> (biased, places)
+  shifted = Cast <to = 7> (shifted_bits)
+  bias_left_bits = BitShift <direction = "RIGHT"> (bias, places)
+  bias_left = Cast <to = 7> (bias_left_bits)
+  correction = Sub (offset, bias_left)
+  scaled = Add (shifted, correction)
+"""
+
+_BODIES = {
+    "Double": _OPERANDS + _HALF + _TWO_ROUNDINGS + _SHIFT_RIGHT,
+    "Single": _OPERANDS + _HALF + _ONE_ROUNDING + _SHIFT_RIGHT,
+    "Wide": _REDUCED_OPERANDS + _HALF + _ONE_ROUNDING + _SHIFT_RIGHT,
+}
+
+_FORMULAS = {
+    "Double": "(acc*m + 2^(s-1) + (s > 31 ? (acc >= 0 ? 2^30 : -2^30) : 0)) >> s",
+    "Single": "(acc*m + 2^(s-1)) >> s",
+    "Wide": "(acc*m16 + 2^(s-17)) >> (s - 16), m16 = min((m + 2^15) >> 16, 0x7FFF)",
+}
+
+_SOURCES = {
+    "Double": "TensorFlow Lite MultiplyByQuantizedMultiplier (int32), TOSA RESCALE DOUBLE_ROUND",
+    "Single": "TensorFlow Lite MultiplyByQuantizedMultiplier with TFLITE_SINGLE_ROUNDING, TOSA "
+    "RESCALE SINGLE_ROUND",
+    "Wide": "TensorFlow Lite MultiplyByQuantizedMultiplier (int64), TOSA RESCALE with scale16",
+}
+
+_DESCRIPTIONS = {
+    "Double": "two roundings, as gemmlowp: ties of the first go up, of the second away from zero",
+    "Single": "one rounding, ties upward",
+    "Wide": "a multiplier reduced to 15 bits and one rounding, ties upward; shifts 24..62",
+}
+
+_ACCUMULATORS = {
+    "Double": Tensor("acc", "int32 or int64", "any", "values in the range of int32"),
+    "Single": Tensor("acc", "int32 or int64", "any", "values in the range of int32"),
+    "Wide": Tensor("acc", "int64", "any", "values in [-2^47, 2^47)"),
+}
+
+
+def _scale(rounding: str) -> FunctionSpecification:
+    return FunctionSpecification(
+        name=f"Scale{rounding}",
+        description=f"Multiplies by multiplier * 2^-shift with {_DESCRIPTIONS[rounding]}.",
+        formula=f"{_FORMULAS[rounding]} + offset",
+        source=_SOURCES[rounding],
+        inputs=(
+            _ACCUMULATORS[rounding],
+            MULTIPLIER,
+            SHIFT,
+            Tensor("offset", "int64", "broadcastable to acc", "added to the result"),
+        ),
+        output=Tensor("scaled", "int64", "as acc", "not clamped"),
+        body=_BODIES[rounding],
+        building_block=True,
+    )
+
+
+def _rescale(rounding: str) -> FunctionSpecification:
+    return FunctionSpecification(
+        name=f"Rescale{rounding}",
+        description=f"Requantizes accumulators with {_DESCRIPTIONS[rounding]}.",
+        formula=f"clip(({_FORMULAS[rounding]}) + zero_point, minimum, maximum)",
+        source=_SOURCES[rounding],
+        inputs=(_ACCUMULATORS[rounding], MULTIPLIER, SHIFT, *OUTPUT_STAGE),
+        attributes=(TO,),
+        output=Tensor("result", "as attribute to", "as acc", "requantized values"),
+        body=f"""
+  offset = Cast <to = 7> (zero_point)
+  scaled = intaglio.Scale{rounding} (acc, multiplier, shift, offset)
+{NARROW}""",
+    )
+
+
+SPECIFICATIONS = tuple(
+    make(rounding) for rounding in ("Double", "Single", "Wide") for make in (_scale, _rescale)
+)

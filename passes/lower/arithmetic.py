@@ -1,0 +1,179 @@
+"""Add, Sub, Mul, means and PRelu: rescaled integer arithmetic of TFLite's reference kernels."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from intaglio.passes.lower.builder import Quantized, onnx_type
+from intaglio.passes.lower.unit import RefusedError, Scope, Unit, attribute, static_dims
+from intaglio.transforms.fixed_point import FixedPoint, Rounding, quantize_multiplier
+
+_SUFFIX = {Rounding.DOUBLE: "Double", Rounding.SINGLE: "Single"}
+
+
+def _variant(operator: str, rounding: Rounding) -> str:
+    return operator + _SUFFIX[rounding]
+
+
+def lower_add_sub(scope: Scope, unit: Unit) -> ir.Value:
+    """ADD and SUB: both operands in units of ``2 * max(scale) / 2^left_shift``, then one rescale.
+
+    The left shift is 20 for int8 and 15 where an operand or the result is int16.
+    """
+    node, builder = unit.node, scope.builder
+    first, second = (scope.tensor(v) for v in node.inputs)
+    dtypes = (first.dtype, second.dtype, unit.output.dtype)
+    left_shift = 15 if "int16" in dtypes else 20
+    twice = 2.0 * max(first.scale, second.scale)
+    rounding = builder.profile.rounding("add", "int16" if "int16" in dtypes else "int8")
+    inputs = [
+        first.value,
+        second.value,
+        builder.int32(first.zero_point),
+        builder.int32(second.zero_point),
+        builder.int32(left_shift),
+        *builder.multiplier(first.scale / twice, f"{unit.name}_first"),
+        *builder.multiplier(second.scale / twice, f"{unit.name}_second"),
+        *builder.multiplier(twice / (2.0**left_shift * unit.output.scale[0]), unit.name),
+        *builder.limits(unit.output, unit.clamp),
+    ]
+    operator = _variant(node.op_type, rounding)
+    [result] = builder.op(
+        operator, inputs, unit.output.dtype, unit.name, _to(unit.output.dtype), unit.shape
+    )
+    return result
+
+
+def lower_mul(scope: Scope, unit: Unit) -> ir.Value:
+    """MUL: one rescale of the product."""
+    node, builder = unit.node, scope.builder
+    first, second = (scope.tensor(v) for v in node.inputs)
+    dtypes = (first.dtype, second.dtype, unit.output.dtype)
+    rounding = builder.profile.rounding("mul", "int16" if "int16" in dtypes else "int8")
+    inputs = [
+        first.value,
+        second.value,
+        builder.int32(first.zero_point),
+        builder.int32(second.zero_point),
+        *builder.multiplier(first.scale * second.scale / unit.output.scale[0], unit.name),
+        *builder.limits(unit.output, unit.clamp),
+    ]
+    operator = _variant("Mul", rounding)
+    [result] = builder.op(
+        operator, inputs, unit.output.dtype, unit.name, _to(unit.output.dtype), unit.shape
+    )
+    return result
+
+
+def lower_mean(scope: Scope, unit: Unit) -> ir.Value:
+    """GlobalAveragePool and ReduceMean: MEAN, with 1/n folded into the multiplier."""
+    node, builder = unit.node, scope.builder
+    source = scope.tensor(node.inputs[0])
+    rank = len(node.inputs[0].shape) if node.inputs[0].shape is not None else 0  # type: ignore
+    keepdims = 1
+    if node.op_type == "GlobalAveragePool":
+        axes = list(range(2, rank))
+    else:
+        keepdims = int(attribute(node, "keepdims", 1))
+        axes = _reduce_axes(scope, node, rank)
+    dims = node.inputs[0].shape if node.inputs[0] is not None else None
+    reduced = [dims[a] if dims is not None else None for a in axes]
+    if any(not isinstance(d, int) for d in reduced):
+        static_dims(node.inputs[0], "the mean")
+    count = math.prod(int(d) for d in reduced)  # type: ignore[arg-type]
+    if count == 0:
+        raise RefusedError("the mean of no elements is not defined")
+    fixed = _fold_count(quantize_multiplier(source.scale / unit.output.scale[0]), count)
+    rounding = builder.profile.rounding("mean", source.dtype)
+    inputs = [
+        source.value,
+        builder.constant(axes, "int64", f"{unit.name}_axes"),
+        builder.int32(-count * source.zero_point),
+        builder.constant(fixed.multiplier, "int32", f"{unit.name}_multiplier"),
+        builder.constant(fixed.shift, "int8", f"{unit.name}_shift"),
+        *builder.limits(unit.output, unit.clamp),
+    ]
+    attributes = {"keepdims": keepdims, **_to(unit.output.dtype)}
+    [result] = builder.op(
+        _variant("Mean", rounding), inputs, unit.output.dtype, unit.name, attributes, unit.shape
+    )
+    return result
+
+
+def _reduce_axes(scope: Scope, node: ir.Node, rank: int) -> list[int]:
+    value = node.inputs[1] if len(node.inputs) > 1 else None
+    if value is None:
+        stated: Any = attribute(node, "axes")
+        if stated is None:
+            return [] if attribute(node, "noop_with_empty_axes", 0) else list(range(rank))
+    elif value.const_value is None:
+        raise RefusedError("its axes are computed", "make them constant")
+    else:
+        stated = value.const_value.numpy()
+    return sorted(int(a) % rank for a in np.asarray(stated).reshape(-1))
+
+
+def _fold_count(fixed: FixedPoint, count: int) -> FixedPoint:
+    """``multiplier / count`` as TFLite's MEAN computes it: ``(m << k) // n``, shift + k."""
+    multiplier, shift = int(fixed.multiplier), int(fixed.shift)
+    exponent = 31 - shift
+    k = min(count.bit_length() - 1, 32, 31 + exponent)
+    return FixedPoint(np.array((multiplier << k) // count, np.int32), np.array(shift + k, np.int64))
+
+
+def lower_prelu(scope: Scope, unit: Unit) -> ir.Value:
+    """PRELU: one rescale for each sign, slopes int8 symmetric."""
+    node, builder = unit.node, scope.builder
+    source = scope.tensor(node.inputs[0])
+    slope = scope.tensor(node.inputs[1])
+    if slope.dtype != "int8" or slope.zero_point != 0 or slope.quantization.per_channel:
+        raise RefusedError("its slopes must be int8, per tensor, with zero point 0")
+    rounding = builder.profile.rounding("prelu", source.dtype)
+    inputs = [
+        source.value,
+        builder.int32(source.zero_point),
+        slope.value,
+        *builder.multiplier(source.scale / unit.output.scale[0], f"{unit.name}_positive"),
+        *builder.multiplier(
+            source.scale * slope.scale / unit.output.scale[0], f"{unit.name}_negative"
+        ),
+        *builder.limits(unit.output, unit.clamp),
+    ]
+    operator = _variant("PRelu", rounding)
+    [result] = builder.op(
+        operator, inputs, unit.output.dtype, unit.name, _to(unit.output.dtype), unit.shape
+    )
+    return result
+
+
+def lower_softmax(scope: Scope, unit: Unit) -> ir.Value:
+    """SOFTMAX by gemmlowp's fixed-point exponential; its own output scale is 1/256."""
+    from intaglio.transforms.scales import TensorQuantization
+    from intaglio.transforms.softmax import exp_table
+
+    node, builder = unit.node, scope.builder
+    source = builder.int8(scope.tensor(node.inputs[0]), unit.name)
+    natural = TensorQuantization("int8", (1.0 / 256.0,), (-128,))
+    table = builder.constant(exp_table(source.scale), "int32", f"{unit.name}_exponentials")
+    direct = unit.output == natural
+    [result] = builder.op(
+        "SoftmaxInteger",
+        [source.value, table],
+        "int8",
+        unit.name if direct else f"{unit.name}_softmax",
+        {"axis": int(attribute(node, "axis", -1))},
+        unit.shape,
+    )
+    if direct:
+        return result
+    return builder.requantize(
+        Quantized(result, natural), unit.output, unit.name, shape=unit.shape
+    )
+
+
+def _to(dtype: str) -> dict[str, Any]:
+    return {"to": onnx_type(dtype)}

@@ -1,0 +1,286 @@
+"""Builds the integer graph beside the quantized one, value by value."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from intaglio.passes.annotations import set_quantization, set_source_value
+from intaglio.passes.dialect.functions import DOMAIN
+from intaglio.passes.provenance import inherit_sources
+from intaglio.transforms.fixed_point import Rounding, quantize_multiplier
+from intaglio.transforms.profiles import Profile
+from intaglio.transforms.scales import TensorQuantization
+
+_RESCALE = {
+    Rounding.DOUBLE: "RescaleDouble",
+    Rounding.SINGLE: "RescaleSingle",
+    Rounding.WIDE: "RescaleWide",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Quantized:
+    """An integer value of the new graph and what its integers mean."""
+
+    value: ir.Value
+    quantization: TensorQuantization
+
+    @property
+    def dtype(self) -> str:
+        """numpy name of the element type."""
+        return self.quantization.dtype
+
+    @property
+    def scale(self) -> float:
+        """Scale of a per-tensor quantization."""
+        return self.quantization.scale[0]
+
+    @property
+    def zero_point(self) -> int:
+        """Zero point of a per-tensor quantization."""
+        return self.quantization.zero_point[0]
+
+
+class Builder:
+    """Collects the nodes and initializers of the integer graph.
+
+    Args:
+        profile: The arithmetic whose roundings are used.
+    """
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+        self.nodes: list[ir.Node] = []
+        self.initializers: dict[str, ir.Value] = {}
+        self._taken: set[str] = set()
+        self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
+        self._current: Sequence[ir.Node] = ()
+
+    def begin(self, sources: Sequence[ir.Node]) -> None:
+        """Says which nodes of the quantized graph the next nodes come from."""
+        self._current = sources
+
+    def reserve(self, name: str) -> str:
+        """Returns ``name``, or ``name_2`` and so on where it is taken, and takes it."""
+        chosen, number = name, 2
+        while chosen in self._taken:
+            chosen, number = f"{name}_{number}", number + 1
+        self._taken.add(chosen)
+        return chosen
+
+    def constant(self, array: Any, dtype: str, name: str) -> ir.Value:
+        """An initializer; equal scalars and small vectors are shared.
+
+        Args:
+            array: The numbers.
+            dtype: numpy name of the element type.
+            name: Name to take if none is there yet.
+
+        Returns:
+            The initializer's value.
+        """
+        data = np.ascontiguousarray(np.asarray(array, dtype=dtype)).reshape(np.shape(array))
+        key = (dtype, data.shape, data.tobytes()) if data.size <= 16 else None
+        if key is not None and key in self._constants:
+            return self._constants[key]
+        if data.size == 1:
+            number = str(data.reshape(-1)[0]).replace("-", "minus_")
+            name = f"{dtype}_{number}" + ("" if data.ndim == 0 else "_" + "x".join("1" * data.ndim))
+        name = self.reserve(name)
+        tensor = ir.tensor(data, name=name)
+        value = ir.Value(
+            name=name,
+            shape=ir.Shape(data.shape),
+            type=ir.TensorType(tensor.dtype),
+            const_value=tensor,
+        )
+        self.initializers[name] = value
+        if key is not None:
+            self._constants[key] = value
+        return value
+
+    def op(
+        self,
+        operator: str,
+        inputs: Sequence[ir.Value | None],
+        dtype: str,
+        name: str,
+        attributes: Mapping[str, Any] | None = None,
+        shape: ir.Shape | None = None,
+        outputs: int = 1,
+    ) -> list[ir.Value]:
+        """Adds a node.
+
+        Args:
+            operator: Standard operator, or one of our functions.
+            inputs: Its inputs.
+            dtype: numpy name of the outputs' element type.
+            name: Name of the first output and of the node.
+            attributes: Attributes, or ``ir.Attr`` values to copy.
+            shape: Shape of the outputs, where known.
+            outputs: Number of outputs.
+
+        Returns:
+            The outputs.
+        """
+        domain = "" if operator in _STANDARD else DOMAIN
+        attrs = []
+        for key, value in (attributes or {}).items():
+            attrs.append(
+                value if isinstance(value, ir.Attr) else ir.convenience.convert_attribute(key, value)
+            )
+        node_name = self.reserve(name)
+        node = ir.Node(
+            domain, operator, list(inputs), attrs, num_outputs=outputs, name=f"{node_name}"
+        )
+        for index, value in enumerate(node.outputs):
+            value.name = node_name if index == 0 else self.reserve(f"{node_name}_{index}")
+            value.type = ir.TensorType(ir.DataType.from_numpy(np.dtype(dtype)))
+            value.shape = shape
+        inherit_sources([node], self._current)
+        self.nodes.append(node)
+        return list(node.outputs)
+
+    def note(self, value: ir.Value, quantization: TensorQuantization, source: str) -> Quantized:
+        """Notes what ``value`` means and which float tensor it stands for."""
+        set_quantization(value, quantization)
+        set_source_value(value, source)
+        return Quantized(value, quantization)
+
+    def multiplier(
+        self, scale: Any, name: str, shape: Sequence[int] = ()
+    ) -> tuple[ir.Value, ir.Value]:
+        """Constants of the fixed-point form of real ``scale`` (float64, broadcast ``shape``)."""
+        fixed = quantize_multiplier(np.asarray(scale, np.float64))
+        return (
+            self.constant(fixed.multiplier.reshape(tuple(shape)), "int32", f"{name}_multiplier"),
+            self.constant(fixed.shift.reshape(tuple(shape)), "int8", f"{name}_shift"),
+        )
+
+    def int32(self, number: int) -> ir.Value:
+        """A shared int32 scalar."""
+        return self.constant(number, "int32", f"int32_{number}")
+
+    def limits(
+        self, output: TensorQuantization, clamp: tuple[float, float]
+    ) -> tuple[ir.Value, ir.Value, ir.Value]:
+        """Zero point, minimum and maximum of an output whose real values are clamped."""
+        low, high = (int(v) for v in output.quantize(np.array(clamp)))
+        return self.int32(output.zero_point[0]), self.int32(low), self.int32(high)
+
+    def rescale(
+        self,
+        accumulator: ir.Value,
+        scale: Any,
+        rounding: Rounding,
+        output: TensorQuantization,
+        clamp: tuple[float, float],
+        name: str,
+        *,
+        shape: ir.Shape | None = None,
+        channel_shape: Sequence[int] = (),
+    ) -> ir.Value:
+        """Adds ``clip(accumulator * scale + zero point)`` in the given rounding.
+
+        Args:
+            accumulator: int32 or int64.
+            scale: Real scale, a number or one per channel.
+            rounding: How to round.
+            output: Quantization of the result.
+            clamp: Real bounds (a fused Relu or Clip), infinite where there are none.
+            name: Name of the result.
+            shape: Its shape.
+            channel_shape: Shape to give per-channel constants, such as ``[C, 1, 1]``.
+
+        Returns:
+            The result, of the output's dtype.
+        """
+        multiplier, shift = self.multiplier(scale, name, channel_shape)
+        [result] = self.op(
+            _RESCALE[rounding],
+            [accumulator, multiplier, shift, *self.limits(output, clamp)],
+            output.dtype,
+            name,
+            {"to": onnx_type(output.dtype)},
+            shape,
+        )
+        return result
+
+    def requantize(
+        self,
+        source: Quantized,
+        output: TensorQuantization,
+        name: str,
+        *,
+        clamp: tuple[float, float] = (float("-inf"), float("inf")),
+        shape: ir.Shape | None = None,
+    ) -> ir.Value:
+        """Writes ``source`` in another quantization (TFLite's QUANTIZE)."""
+        difference = self.centered(source, name)
+        rounding = self.profile.rounding("requantize", source.dtype)
+        scale = source.scale / output.scale[0]
+        return self.rescale(difference, scale, rounding, output, clamp, name, shape=shape)
+
+    def centered(self, source: Quantized, name: str) -> ir.Value:
+        """``q - zero point`` in int32."""
+        [wide] = self.op("Cast", [source.value], "int32", f"{name}_int32", {"to": onnx_type("int32")})
+        if source.zero_point == 0:
+            return wide
+        zero_point = self.int32(source.zero_point)
+        [difference] = self.op("Sub", [wide, zero_point], "int32", f"{name}_centered")
+        return difference
+
+    def int8(self, source: Quantized, name: str) -> Quantized:
+        """``source`` as int8; int16 is requantized to the int8 range it covers."""
+        if source.dtype == "int8":
+            return source
+        target = TensorQuantization("int8", (source.scale * 256.0,), (0,))
+        return Quantized(self.requantize(source, target, f"{name}_int8"), target)
+
+
+def onnx_type(dtype: str) -> int:
+    """ONNX element type number of a numpy dtype name."""
+    return int(ir.DataType.from_numpy(np.dtype(dtype)))
+
+
+def as_array(value: NDArray[Any] | Any) -> NDArray[Any]:
+    """``value`` as an array."""
+    return np.asarray(value)
+
+
+_STANDARD = frozenset(
+    {
+        "Add",
+        "Cast",
+        "Concat",
+        "ConvInteger",
+        "DepthToSpace",
+        "DequantizeLinear",
+        "Expand",
+        "Flatten",
+        "Gather",
+        "MatMulInteger",
+        "Max",
+        "MaxPool",
+        "Mul",
+        "Pad",
+        "QuantizeLinear",
+        "Reshape",
+        "Resize",
+        "Shape",
+        "Slice",
+        "SpaceToDepth",
+        "Split",
+        "Squeeze",
+        "Sub",
+        "Tile",
+        "Transpose",
+        "Unsqueeze",
+    }
+)

@@ -1,0 +1,246 @@
+"""Conv, ConvTranspose, Gemm and MatMul: int32 (or int64) accumulator, bias, one rescale.
+
+``acc = sum (q_x - z_x) * q_w + b``, ``q_y = clip(rescale(acc, s_x * s_w / s_y) + z_y)``, after the
+reference kernels CONV_2D, DEPTHWISE_CONV_2D, TRANSPOSE_CONV and FULLY_CONNECTED of TFLite.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from intaglio.passes.lower.builder import Quantized
+from intaglio.passes.lower.unit import Constant, RefusedError, Scope, Unit, attribute
+from intaglio.transforms.fixed_point import Rounding
+from intaglio.transforms.scales import TensorQuantization, accumulator_bound
+
+_CONV_ATTRIBUTES = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
+_TRANSPOSE_ATTRIBUTES = ("dilations", "group", "output_padding", "pads", "strides")
+
+
+def lower_conv(scope: Scope, unit: Unit) -> ir.Value:
+    """Conv by ConvInteger, or ConvInteger16 for int16 activations."""
+    node, builder = unit.node, scope.builder
+    source = scope.tensor(node.inputs[0])
+    codes, scheme = _weight(scope, node, channel_axis=0)
+    attributes = _attributes(node, _CONV_ATTRIBUTES)
+    weight = builder.constant(codes, "int8", f"{unit.name}_weight")
+    if source.dtype == "int16":
+        _require_symmetric(source, scheme)
+        [acc] = builder.op(
+            "ConvInteger16", [source.value, weight], "int64", f"{unit.name}_products", attributes
+        )
+    else:
+        inputs = [source.value, weight, _zero(scope, source.zero_point)]
+        if scheme.zero_point[0] != 0:
+            inputs.append(_zero(scope, scheme.zero_point[0]))
+        [acc] = builder.op("ConvInteger", inputs, "int32", f"{unit.name}_products", attributes)
+    channels = codes.shape[0]
+    group = int(attribute(node, "group", 1))
+    kind = "depthwise_conv" if group > 1 and codes.shape[1] == 1 else "conv"
+    spatial = [1] * (codes.ndim - 2)
+    return _finish(scope, unit, acc, source, scheme, channels, kind, [channels, *spatial], codes)
+
+
+def lower_conv_transpose(scope: Scope, unit: Unit) -> ir.Value:
+    """ConvTranspose by our function ConvTransposeInteger."""
+    node, builder = unit.node, scope.builder
+    source = scope.tensor(node.inputs[0])
+    codes, scheme = _weight(scope, node, channel_axis=1)
+    if codes.ndim != 4:
+        raise RefusedError("only the two-dimensional ConvTranspose has an integer form")
+    if "output_shape" in node.attributes or attribute(node, "auto_pad", "NOTSET") != "NOTSET":
+        raise RefusedError("output_shape and auto_pad have no integer form", "state pads instead")
+    group = int(attribute(node, "group", 1))
+    attributes = _attributes(node, _TRANSPOSE_ATTRIBUTES)
+    weight = builder.constant(codes, "int8", f"{unit.name}_weight")
+    if source.dtype == "int16":
+        _require_symmetric(source, scheme)
+        operator, inputs, dtype = "ConvTransposeInteger16", [source.value, weight], "int64"
+    else:
+        _require_zero(scheme)
+        inputs = [source.value, weight, _zero(scope, source.zero_point)]
+        operator, dtype = "ConvTransposeInteger", "int32"
+    [acc] = builder.op(operator, inputs, dtype, f"{unit.name}_products", attributes)
+    channels = codes.shape[1] * group
+    if scheme.per_channel and group > 1:
+        scheme = TensorQuantization(
+            scheme.dtype, scheme.scale * group, scheme.zero_point * group, scheme.axis
+        )
+    rows = np.swapaxes(codes, 0, 1)
+    return _finish(
+        scope, unit, acc, source, scheme, channels, "conv_transpose", [channels, 1, 1], rows
+    )
+
+
+def lower_gemm(scope: Scope, unit: Unit) -> ir.Value:
+    """Gemm with a constant second operand by MatMulInteger."""
+    node = unit.node
+    if attribute(node, "alpha", 1.0) != 1.0 or attribute(node, "beta", 1.0) != 1.0:
+        raise RefusedError("alpha and beta must be 1", "run canonicalize.normalize_operators")
+    if attribute(node, "transA", 0):
+        raise RefusedError("a transposed first operand has no integer form", "transpose it before")
+    transposed = bool(attribute(node, "transB", 0))
+    codes, scheme = _weight(scope, node, channel_axis=0 if transposed else 1)
+    return _fully_connected(scope, unit, codes.T if transposed else codes, scheme)
+
+
+def lower_matmul(scope: Scope, unit: Unit) -> ir.Value:
+    """MatMul by MatMulInteger; the second operand may be constant or computed."""
+    node, builder = unit.node, scope.builder
+    if scope.constant(node.inputs[1]) is not None:
+        rank = scope.constant(node.inputs[1]).real.ndim  # type: ignore[union-attr]
+        codes, scheme = _weight(scope, node, channel_axis=rank - 1)
+        return _fully_connected(scope, unit, codes, scheme)
+    first, second = scope.tensor(node.inputs[0]), scope.tensor(node.inputs[1])
+    if "int16" in (first.dtype, second.dtype):
+        raise RefusedError(
+            "a product of two computed int16 tensors has no integer form",
+            "keep its inputs at int8",
+        )
+    inputs = [first.value, second.value]
+    inputs += [_zero(scope, first.zero_point), _zero(scope, second.zero_point)]
+    [acc] = builder.op("MatMulInteger", inputs, "int32", f"{unit.name}_products")
+    scale = first.scale * second.scale / unit.output.scale[0]
+    rounding = builder.profile.rounding("fully_connected", first.dtype)
+    return builder.rescale(
+        acc, scale, rounding, unit.output, unit.clamp, unit.name, shape=unit.shape
+    )
+
+
+def _fully_connected(
+    scope: Scope, unit: Unit, codes: NDArray[Any], scheme: TensorQuantization
+) -> ir.Value:
+    """``codes`` is [in, out] (or a batch of such)."""
+    builder = scope.builder
+    source = scope.tensor(unit.node.inputs[0])
+    weight = builder.constant(codes, "int8", f"{unit.name}_weight")
+    if source.dtype == "int16":
+        _require_symmetric(source, scheme)
+        [acc] = builder.op(
+            "MatMulInteger16", [source.value, weight], "int64", f"{unit.name}_products"
+        )
+    else:
+        inputs = [source.value, weight, _zero(scope, source.zero_point)]
+        if scheme.zero_point[0] != 0:
+            inputs.append(_zero(scope, scheme.zero_point[0]))
+        [acc] = builder.op("MatMulInteger", inputs, "int32", f"{unit.name}_products")
+    channels = codes.shape[-1]
+    rows = np.moveaxis(codes, -1, 0)
+    return _finish(
+        scope, unit, acc, source, scheme, channels, "fully_connected", [channels], rows
+    )
+
+
+def _weight(
+    scope: Scope, node: ir.Node, channel_axis: int
+) -> tuple[NDArray[Any], TensorQuantization]:
+    constant = scope.constant(node.inputs[1])
+    if constant is None:
+        raise RefusedError("its weight is computed, not a constant", "fold the weight's producer")
+    if constant.codes is None or constant.quantization is None:
+        raise RefusedError("its weight is not quantized", "convert the float model instead")
+    codes, scheme = constant.codes, constant.quantization
+    if scheme.dtype == "uint8":
+        codes = (codes.astype(np.int16) - 128).astype(np.int8)
+        scheme = TensorQuantization(
+            "int8", scheme.scale, tuple(z - 128 for z in scheme.zero_point), scheme.axis
+        )
+    if scheme.dtype != "int8":
+        raise RefusedError(f"its weight is {scheme.dtype}", "only 8-bit weights have kernels")
+    if scheme.per_channel:
+        if scheme.axis is not None and scheme.axis % codes.ndim != channel_axis:
+            raise RefusedError(
+                f"its weight scales lie on axis {scheme.axis}, not on the output channels "
+                f"(axis {channel_axis})"
+            )
+        if any(scheme.zero_point):
+            raise RefusedError("per-channel weights with a zero point have no integer form")
+    return codes, scheme
+
+
+def _finish(
+    scope: Scope,
+    unit: Unit,
+    acc: ir.Value,
+    source: Quantized,
+    scheme: TensorQuantization,
+    channels: int,
+    kind: str,
+    channel_shape: list[int],
+    rows: NDArray[Any],
+) -> ir.Value:
+    """Adds bias and rescale to the accumulator; ``rows`` are the weights, channels first."""
+    builder = scope.builder
+    dtype = "int64" if source.dtype == "int16" else "int32"
+    bias = _bias_codes(scope, unit, source, scheme, channels)
+    if bias.any():
+        constant = builder.constant(bias.reshape(channel_shape), dtype, f"{unit.name}_bias")
+        [acc] = builder.op("Add", [acc, constant], dtype, f"{unit.name}_accumulator")
+    rounding = builder.profile.rounding(kind, source.dtype)
+    if source.dtype == "int16" and rounding is not Rounding.WIDE:
+        bound = accumulator_bound(rows, -32768, 32767, 0, None).max(initial=0)
+        if int(bound) + int(np.abs(bias).max(initial=0)) >= 2**32:
+            # multiplier * accumulator would pass 63 bits: the 16-bit multiplier is what is left.
+            rounding = Rounding.WIDE
+    scale = source.scale * np.array(scheme.scale, np.float64) / unit.output.scale[0]
+    per_channel = channel_shape if scheme.per_channel else ()
+    return builder.rescale(
+        acc,
+        scale,
+        rounding,
+        unit.output,
+        unit.clamp,
+        unit.name,
+        shape=unit.shape,
+        channel_shape=per_channel,
+    )
+
+
+def _bias_codes(
+    scope: Scope, unit: Unit, source: Quantized, scheme: TensorQuantization, channels: int
+) -> NDArray[np.int64]:
+    """Integer bias at ``s_x * s_w``, one a channel (zeros where there is none)."""
+    value = unit.node.inputs[2] if len(unit.node.inputs) > 2 else None
+    if value is None:
+        return np.zeros(channels, np.int64)
+    constant: Constant | None = scope.constant(value)
+    if constant is None:
+        raise RefusedError("its bias is computed, not a constant")
+    scale = source.scale * np.array(scheme.scale, np.float64)
+    if constant.codes is not None and constant.quantization is not None:
+        stated = np.array(constant.quantization.scale, np.float64)
+        if np.allclose(np.broadcast_to(stated, channels), scale, rtol=1e-6, atol=0.0):
+            codes = constant.codes.astype(np.int64) - np.array(constant.quantization.zero_point)
+            return np.broadcast_to(codes.reshape(-1), (channels,)).copy()
+    real = np.broadcast_to(constant.real.reshape(-1), (channels,))
+    codes = np.rint(real / scale)
+    limit = 2.0**31 if source.dtype == "int8" else 2.0**47
+    if np.abs(codes).max(initial=0.0) >= limit:
+        raise RefusedError(
+            "its bias does not fit the accumulator at the stated scales",
+            "quantize the float model with intaglio, which raises those weight scales",
+        )
+    return codes.astype(np.int64)
+
+
+def _zero(scope: Scope, zero_point: int) -> ir.Value:
+    return scope.builder.constant(zero_point, "int8", f"int8_{zero_point}")
+
+
+def _require_zero(scheme: TensorQuantization) -> None:
+    if any(scheme.zero_point):
+        raise RefusedError("its weight has a zero point", "use symmetric weights")
+
+
+def _require_symmetric(source: Quantized, scheme: TensorQuantization) -> None:
+    _require_zero(scheme)
+    if source.zero_point != 0:
+        raise RefusedError("an int16 tensor with a zero point has no kernel", "use symmetric int16")
+
+
+def _attributes(node: ir.Node, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: node.attributes[name] for name in names if name in node.attributes}

@@ -1,0 +1,249 @@
+"""Operators that move values: the same operator on integers, one scale in and out.
+
+Where a file gives input and output different scales, the result is requantized behind the move.
+onnxruntime has no int16 kernels for some of them; those run on int32 between two casts.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import onnx_ir as ir
+
+from intaglio.passes.lower.builder import Quantized, onnx_type
+from intaglio.passes.lower.unit import RefusedError, Scope, Unit, attribute, static_dims
+from intaglio.passes.operators import constant_array
+from intaglio.transforms.resize import linear_neighbors
+from intaglio.transforms.scales import TensorQuantization
+
+#: Moves without an int16 kernel in onnxruntime.
+_WIDENED = frozenset({"Pad", "DepthToSpace", "SpaceToDepth", "Resize", "Tile", "Expand"})
+
+
+def lower_move(scope: Scope, unit: Unit) -> ir.Value:
+    """Any operator that only moves values."""
+    node, builder = unit.node, scope.builder
+    source = scope.tensor(node.inputs[0])
+    dtype = source.dtype
+    same = source.quantization == unit.output
+    name = unit.name if same else f"{unit.name}_moved"
+    data = source.value
+    widened = dtype == "int16" and node.op_type in _WIDENED
+    if widened:
+        dtype = "int32"
+        [data] = builder.op("Cast", [data], dtype, f"{name}_int32", {"to": onnx_type(dtype)})
+    inputs = [data, *_parameters(scope, unit, source.quantization, dtype)]
+    attributes = {key: attr for key, attr in node.attributes.items()}
+    outputs = builder.op(
+        node.op_type,
+        inputs,
+        dtype,
+        f"{name}_wide" if widened else name,
+        attributes,
+        unit.shape if len(node.outputs) == 1 else None,
+        outputs=len(node.outputs),
+    )
+    result = outputs[unit.index]
+    if widened:
+        [result] = builder.op(
+            "Cast", [result], source.dtype, name, {"to": onnx_type(source.dtype)}, unit.shape
+        )
+    if same:
+        return result
+    moved = Quantized(result, source.quantization)
+    return builder.requantize(moved, unit.output, unit.name, shape=unit.shape)
+
+
+def lower_identity(scope: Scope, unit: Unit) -> ir.Value:
+    """Identity between two quantizations: a requantizer."""
+    source = scope.tensor(unit.node.inputs[0])
+    return scope.builder.requantize(source, unit.output, unit.name, shape=unit.shape)
+
+
+def lower_concat(scope: Scope, unit: Unit) -> ir.Value:
+    """Concat; inputs with another scale than the output are requantized first."""
+    node, builder = unit.node, scope.builder
+    inputs: list[ir.Value | None] = []
+    for index, value in enumerate(node.inputs):
+        constant = scope.constant(value)
+        if constant is not None and constant.codes is None:
+            codes = unit.output.quantize(constant.real)
+            inputs.append(builder.constant(codes, unit.output.dtype, f"{unit.name}_{index}"))
+            continue
+        source = scope.tensor(value)
+        if source.quantization == unit.output:
+            inputs.append(source.value)
+        else:
+            inputs.append(builder.requantize(source, unit.output, f"{unit.name}_input_{index}"))
+    [result] = builder.op(
+        "Concat", inputs, unit.output.dtype, unit.name, dict(node.attributes), unit.shape
+    )
+    return result
+
+
+def lower_pool_max(scope: Scope, unit: Unit) -> ir.Value:
+    """MaxPool; int16 as maxima of shifted slices, which is exact."""
+    if scope.tensor(unit.node.inputs[0]).dtype == "int8":
+        return lower_move(scope, unit)
+    return _max_of_slices(scope, unit)
+
+
+def lower_pool_average(scope: Scope, unit: Unit) -> ir.Value:
+    """AVERAGE_POOL_2D: raw integers over the valid elements, ties away from zero."""
+    node, builder = unit.node, scope.builder
+    source = scope.tensor(node.inputs[0])
+    if attribute(node, "count_include_pad", 0) and any(attribute(node, "pads", [0])):
+        raise RefusedError(
+            "count_include_pad=1 with padding has no integer kernel",
+            "use count_include_pad=0, or an explicit Pad before it",
+        )
+    if any(d != 1 for d in attribute(node, "dilations", [1])):
+        raise RefusedError("a dilated AveragePool has no integer kernel")
+    kept = ("kernel_shape", "strides", "pads", "ceil_mode")
+    attributes = {key: node.attributes[key] for key in kept if key in node.attributes}
+    same = source.quantization == unit.output
+    name = unit.name if same else f"{unit.name}_pooled"
+    [result] = builder.op(
+        "AveragePoolInteger", [source.value], source.dtype, name, attributes, unit.shape
+    )
+    if same:
+        return result
+    pooled = Quantized(result, source.quantization)
+    return builder.requantize(pooled, unit.output, unit.name, shape=unit.shape)
+
+
+def lower_resize(scope: Scope, unit: Unit) -> ir.Value:
+    """Resize nearest as a move with integer sizes; linear as TFLite's 10-bit RESIZE_BILINEAR."""
+    node, builder = unit.node, scope.builder
+    source = scope.tensor(node.inputs[0])
+    mode = _text(node, "mode", "nearest")
+    if mode == "nearest":
+        return lower_move(scope, unit)
+    if mode != "linear":
+        raise RefusedError(f"mode '{mode}' has no integer form", "use nearest or linear")
+    before = static_dims(node.inputs[0], "a linear Resize")
+    after = static_dims(node.outputs[0], "a linear Resize")
+    if len(before) != 4 or before[:2] != after[:2]:
+        raise RefusedError("only Resize of H and W in NCHW has an integer form")
+    coordinates = _text(node, "coordinate_transformation_mode", "half_pixel")
+    taps: list[ir.Value | None] = []
+    for axis, letter in ((2, "y"), (3, "x")):
+        try:
+            lower, upper, weight = linear_neighbors(before[axis], after[axis], coordinates)
+        except ValueError as error:
+            raise RefusedError(str(error)) from error
+        taps.append(builder.constant(lower, "int64", f"{unit.name}_{letter}0"))
+        taps.append(builder.constant(upper, "int64", f"{unit.name}_{letter}1"))
+        taps.append(builder.constant(weight, "int32", f"{unit.name}_{letter}_weight"))
+    same = source.quantization == unit.output
+    name = unit.name if same else f"{unit.name}_resized"
+    [result] = builder.op(
+        "ResizeLinearInteger", [source.value, *taps], source.dtype, name, shape=unit.shape
+    )
+    if same:
+        return result
+    resized = Quantized(result, source.quantization)
+    return builder.requantize(resized, unit.output, unit.name, shape=unit.shape)
+
+
+def _parameters(
+    scope: Scope, unit: Unit, quantization: TensorQuantization, dtype: str
+) -> list[ir.Value | None]:
+    node, builder = unit.node, scope.builder
+    if node.op_type == "Pad":
+        parameters = [scope.plain(v) for v in node.inputs[1:]]
+        mode = _text(node, "mode", "constant")
+        if mode == "constant":
+            constant = scope.constant(node.inputs[2]) if len(node.inputs) > 2 else None
+            if len(node.inputs) > 2 and node.inputs[2] is not None and constant is None:
+                raise RefusedError("its padding value is computed", "make it a constant")
+            real = 0.0 if constant is None else float(constant.real.reshape(-1)[0])
+            code = int(quantization.quantize(np.array(real)))
+            fill = builder.constant(code, dtype, f"{dtype}_{code}")
+            parameters = [parameters[0], fill, *parameters[2:]]
+        return parameters
+    if node.op_type == "Resize":
+        return _resize_sizes(scope, unit)
+    return [scope.plain(v) for v in node.inputs[1:]]
+
+
+def _resize_sizes(scope: Scope, unit: Unit) -> list[ir.Value | None]:
+    """Resize's parameters without its float ``scales``: sizes, computed where H, W are symbolic."""
+    node, builder = unit.node, scope.builder
+    if len(node.inputs) > 3 and node.inputs[3] is not None:
+        return [None, None, scope.plain(node.inputs[3])]
+    shape = node.outputs[0].shape
+    if shape is not None and all(isinstance(d, int) for d in shape):
+        sizes = [int(d) for d in shape]  # type: ignore[arg-type]
+        return [None, None, builder.constant(sizes, "int64", f"{unit.name}_sizes")]
+    scales = constant_array(node.inputs[2]) if len(node.inputs) > 2 else None
+    if scales is None or any(float(s) != int(s) for s in scales):
+        raise RefusedError(
+            "a symbolic shape needs whole-number scales",
+            "bind the symbolic dimensions with --shape NAME=1,3,96,96",
+        )
+    source = scope.tensor(node.inputs[0]).value
+    [dims] = builder.op("Shape", [source], "int64", f"{unit.name}_input_shape")
+    factors = builder.constant([int(s) for s in scales], "int64", f"{unit.name}_factors")
+    [sizes_value] = builder.op("Mul", [dims, factors], "int64", f"{unit.name}_sizes")
+    return [None, None, sizes_value]
+
+
+def _max_of_slices(scope: Scope, unit: Unit) -> ir.Value:
+    """Separable maximum: rows, then columns, each over the slices that a window position reads."""
+    node, builder = unit.node, scope.builder
+    source = scope.tensor(node.inputs[0])
+    kernel = [int(k) for k in attribute(node, "kernel_shape")]
+    rank = len(kernel)
+    strides = [int(s) for s in attribute(node, "strides", [1] * rank)]
+    dilations = [int(d) for d in attribute(node, "dilations", [1] * rank)]
+    pads = [int(p) for p in attribute(node, "pads", [0] * 2 * rank)]
+    dims = static_dims(node.inputs[0], "an int16 MaxPool")[2:]
+    rounding = math.ceil if attribute(node, "ceil_mode", 0) else math.floor
+    [current] = builder.op(
+        "Cast", [source.value], "int32", f"{unit.name}_int32", {"to": onnx_type("int32")}
+    )
+    for axis in range(rank):
+        span = (kernel[axis] - 1) * dilations[axis] + 1
+        before, after = pads[axis], pads[axis + rank]
+        size = rounding((dims[axis] + before + after - span) / strides[axis]) + 1
+        if (size - 1) * strides[axis] >= dims[axis] + before:
+            size -= 1  # a window that would begin in the padding behind the data is dropped
+        reach = (size - 1) * strides[axis] + span
+        amounts = builder.constant(
+            [before, max(0, reach - dims[axis] - before)], "int64", f"{unit.name}_pads_{axis}"
+        )
+        axes = builder.constant([axis + 2], "int64", f"{unit.name}_axis_{axis}")
+        lowest = builder.int32(-32768)
+        [padded] = builder.op(
+            "Pad", [current, amounts, lowest, axes], "int32", f"{unit.name}_padded_{axis}"
+        )
+        slices: list[ir.Value | None] = []
+        for tap in range(kernel[axis]):
+            start = tap * dilations[axis]
+            bounds = [start, start + (size - 1) * strides[axis] + 1]
+            parameters = [
+                builder.constant([bounds[0]], "int64", f"{unit.name}_start_{axis}_{tap}"),
+                builder.constant([bounds[1]], "int64", f"{unit.name}_end_{axis}_{tap}"),
+                axes,
+                builder.constant([strides[axis]], "int64", f"{unit.name}_stride_{axis}"),
+            ]
+            slices += builder.op(
+                "Slice", [padded, *parameters], "int32", f"{unit.name}_tap_{axis}_{tap}"
+            )
+        [current] = builder.op("Max", slices, "int32", f"{unit.name}_max_{axis}")
+    same = source.quantization == unit.output
+    name = unit.name if same else f"{unit.name}_pooled"
+    [result] = builder.op(
+        "Cast", [current], "int16", name, {"to": onnx_type("int16")}, unit.shape
+    )
+    if same:
+        return result
+    pooled = Quantized(result, source.quantization)
+    return builder.requantize(pooled, unit.output, unit.name, shape=unit.shape)
+
+
+def _text(node: ir.Node, name: str, default: str) -> str:
+    found = node.attributes.get(name)
+    return default if found is None else found.as_string()

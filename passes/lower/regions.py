@@ -1,0 +1,213 @@
+"""Element-wise regions as one look-up table.
+
+A region has one tensor input, so its result is a function of 256 int8 inputs: it is evaluated in
+float64 on all of them, and every entry is rounded once. Regions of one Relu, Clip or LeakyRelu
+use the fixed-point formula of the runtime's kernel instead, so that the table equals that kernel.
+int16 inputs use TFLite's 513-entry table with linear interpolation.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from intaglio.passes.lower.builder import Quantized
+from intaglio.passes.lower.unit import UNBOUNDED, RefusedError, Scope, Unit
+from intaglio.passes.operators import UNARY, clamp_bounds, is_clamp
+from intaglio.transforms.fixed_point import quantize_multiplier, requantize
+from intaglio.transforms.scales import TensorQuantization
+from intaglio.transforms.tables import bind, round_half_away, table_int16
+
+_BINARY = {
+    "Add": np.add,
+    "Sub": np.subtract,
+    "Mul": np.multiply,
+    "Div": np.divide,
+    "Pow": np.power,
+    "Max": np.maximum,
+    "Min": np.minimum,
+}
+
+
+def lower_region(scope: Scope, unit: Unit) -> ir.Value:
+    """Replaces the region that ends in ``unit.value`` by a table."""
+    root = _root(scope, unit.value)
+    source = scope.tensor(root)
+    builder = scope.builder
+    clamp = _single_clamp(unit, root)
+    if source.dtype == "int16":
+        if clamp is not None:
+            return builder.requantize(
+                source, unit.output, unit.name, clamp=clamp, shape=unit.shape
+            )
+        return _interpolated(scope, unit, root, source)
+    entries = _fixed_point_entries(scope, unit, root, source, clamp)
+    if entries is None:
+        codes = np.arange(-128, 128)
+        real = evaluate(scope, unit.value, root, _real(codes, source.quantization))
+        levels = round_half_away(real / unit.output.scale[0]) + unit.output.zero_point[0]
+        entries = np.clip(levels, unit.output.minimum, unit.output.maximum)
+    table = builder.constant(
+        entries.astype(unit.output.numpy_dtype), unit.output.dtype, f"{unit.name}_table"
+    )
+    [result] = builder.op(
+        "Table", [source.value, table], unit.output.dtype, unit.name, shape=unit.shape
+    )
+    return result
+
+
+def evaluate(
+    scope: Scope, value: ir.Value, root: ir.Value, x: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The region's function from ``root`` to ``value`` at the real numbers ``x``.
+
+    Raises:
+        RefusedError: It is not defined somewhere, or an operator in it has no definition here.
+    """
+    if value is root:
+        return x
+    constant = scope.constant(value)
+    if constant is not None:
+        return constant.real.reshape(-1)[0] * np.ones_like(x)
+    node = value.producer()
+    if node is None:
+        raise RefusedError(f"its input '{value.name}' is not quantized")
+    with np.errstate(all="ignore"):
+        if node.op_type in _BINARY:
+            first, second = (evaluate(scope, v, root, x) for v in node.inputs if v is not None)
+            result = np.asarray(_BINARY[node.op_type](first, second), np.float64)
+        elif node.op_type == "Clip":
+            low, high = clamp_bounds(node)
+            result = np.clip(evaluate(scope, _first(node), root, x), low, high)
+        elif node.op_type in UNARY:
+            attributes = {
+                name: attr.as_string() if attr.type == ir.AttributeType.STRING else attr.value
+                for name, attr in node.attributes.items()
+            }
+            try:
+                function = bind(node.op_type, attributes)
+            except (KeyError, ValueError) as error:
+                raise RefusedError(str(error)) from error
+            result = function(evaluate(scope, _first(node), root, x))
+        else:
+            raise RefusedError(f"{node.op_type} is not an element-wise function known here")
+    if np.isnan(result).any():
+        where = float(x[np.isnan(result)][0])
+        raise RefusedError(
+            f"{node.op_type} is not defined at {where:g}, which its quantized input can take",
+            "clip its input, or calibrate with data that shows its true range",
+        )
+    return result
+
+
+def _first(node: ir.Node) -> ir.Value:
+    value = node.inputs[0]
+    if value is None:
+        raise RefusedError("its input is missing")
+    return value
+
+
+def _real(codes: NDArray[Any], quantization: TensorQuantization) -> NDArray[np.float64]:
+    return (codes.astype(np.float64) - quantization.zero_point[0]) * quantization.scale[0]
+
+
+def _root(scope: Scope, value: ir.Value) -> ir.Value:
+    """The one quantized tensor that ``value`` is computed from."""
+    roots: dict[ir.Value, None] = {}
+    stack = [value]
+    while stack:
+        current = stack.pop()
+        if current in scope.known:
+            roots[current] = None
+        elif scope.constant(current) is None:
+            node = current.producer()
+            if node is None:
+                raise RefusedError(f"its input '{current.name}' is not quantized")
+            if node.op_type not in UNARY and node.op_type not in _BINARY:
+                raise RefusedError(
+                    f"the result of {node.op_type} '{node.name}' before it is not quantized",
+                    "put a QuantizeLinear/DequantizeLinear pair behind it",
+                )
+            inputs = node.inputs[:1] if node.op_type in UNARY else node.inputs
+            stack.extend(v for v in inputs if v is not None)
+    if len(roots) != 1:
+        raise RefusedError("it depends on several tensors, so it is no table")
+    return next(iter(roots))
+
+
+def _single_clamp(unit: Unit, root: ir.Value) -> tuple[float, float] | None:
+    """Real bounds if the region is one Relu or Clip."""
+    node = unit.value.producer()
+    if node is None or not is_clamp(node) or node.inputs[0] is not root:
+        return None
+    return clamp_bounds(node)
+
+
+def _fixed_point_entries(
+    scope: Scope,
+    unit: Unit,
+    root: ir.Value,
+    source: Quantized,
+    clamp: tuple[float, float] | None,
+) -> NDArray[Any] | None:
+    profile = scope.builder.profile
+    output = unit.output
+    difference = np.arange(-128, 128, dtype=np.int64) - source.zero_point
+    ratio = source.scale / output.scale[0]
+    node = unit.value.producer()
+    if clamp is not None:
+        rounding = profile.rounding("requantize", source.dtype)
+        fixed = quantize_multiplier(ratio)
+        low, high = (int(v) for v in output.quantize(np.array(clamp)))
+        return requantize(
+            difference, fixed, rounding, output.zero_point[0], low, high, output.dtype
+        )
+    if node is not None and node.op_type == "LeakyRelu" and node.inputs[0] is root:
+        rounding = profile.rounding("leaky_relu", source.dtype)
+        # TFLite narrows alpha to float32 before it forms the multiplier.
+        alpha = float(np.float32(node.attributes.get_float("alpha", 0.01)))
+        halves = [
+            requantize(
+                difference,
+                quantize_multiplier(ratio * abs(slope)),
+                rounding,
+                0,
+                -(2**31),
+                2**31 - 1,
+                "int32",
+            )
+            * (-1 if slope < 0 else 1)
+            for slope in (1.0, alpha)
+        ]
+        levels = np.where(difference >= 0, halves[0], halves[1]) + output.zero_point[0]
+        return np.clip(levels, output.minimum, output.maximum)
+    return None
+
+
+def _interpolated(scope: Scope, unit: Unit, root: ir.Value, source: Quantized) -> ir.Value:
+    builder = scope.builder
+    target = unit.output
+    inner = target
+    if target.dtype != "int16":
+        reach = max(target.maximum - target.zero_point[0], target.zero_point[0] - target.minimum)
+        inner = TensorQuantization("int16", (target.scale[0] * reach / 32767.0,), (0,))
+
+    def function(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        flat = np.asarray(x, np.float64)
+        return evaluate(scope, unit.value, root, flat.reshape(-1)).reshape(flat.shape)
+
+    table = builder.constant(
+        table_int16(function, source.quantization, inner), "int16", f"{unit.name}_table"
+    )
+    name = unit.name if inner is target else f"{unit.name}_int16"
+    [result] = builder.op(
+        "TableInterpolated", [source.value, table], "int16", name, shape=unit.shape
+    )
+    if inner is target:
+        return result
+    return builder.requantize(
+        Quantized(result, inner), target, unit.name, clamp=UNBOUNDED, shape=unit.shape
+    )

@@ -1,0 +1,409 @@
+"""From the quantized form to a graph of integers alone.
+
+Every QuantizeLinear asks for the integers of the float value it reads; the operator that made that
+value (with its Relu or Clip, or the element-wise region behind a table) is lowered to standard
+integer operators and functions of our dialect, in the arithmetic of the chosen profile. What has
+no integer definition is refused by name, not guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import onnx_ir as ir
+
+from intaglio.errors import RecipeError, Refusal, UnsupportedError
+from intaglio.passes.annotations import get_source_value
+from intaglio.passes.base import APPROXIMATE, Change, Config, Outcome, Pass, Skip, outcome
+from intaglio.passes.dialect.functions import add_functions
+from intaglio.passes.lower.arithmetic import (
+    lower_add_sub,
+    lower_mean,
+    lower_mul,
+    lower_prelu,
+    lower_softmax,
+)
+from intaglio.passes.lower.builder import Builder, Quantized
+from intaglio.passes.lower.convolutions import (
+    lower_conv,
+    lower_conv_transpose,
+    lower_gemm,
+    lower_matmul,
+)
+from intaglio.passes.lower.integer_only import find_float_tensors
+from intaglio.passes.lower.moves import (
+    lower_concat,
+    lower_identity,
+    lower_move,
+    lower_pool_average,
+    lower_pool_max,
+    lower_resize,
+)
+from intaglio.passes.lower.regions import lower_region
+from intaglio.passes.lower.unit import (
+    UNBOUNDED,
+    Lowering,
+    RefusedError,
+    Scope,
+    Unit,
+    read_quantization,
+)
+from intaglio.passes.operators import (
+    BINARY,
+    CLAMPED_KERNELS,
+    MOVES,
+    UNARY,
+    clamp_bounds,
+    is_clamp,
+    is_float,
+)
+from intaglio.passes.provenance import source_name
+from intaglio.transforms.profiles import DEFAULT_PROFILE, get_profile
+from intaglio.transforms.scales import TensorQuantization
+
+LOWERINGS: Mapping[str, Lowering] = {
+    **{operator: lower_move for operator in MOVES},
+    "Add": lower_add_sub,
+    "AveragePool": lower_pool_average,
+    "Concat": lower_concat,
+    "Conv": lower_conv,
+    "ConvTranspose": lower_conv_transpose,
+    "Gemm": lower_gemm,
+    "GlobalAveragePool": lower_mean,
+    "Identity": lower_identity,
+    "MatMul": lower_matmul,
+    "MaxPool": lower_pool_max,
+    "Mul": lower_mul,
+    "PRelu": lower_prelu,
+    "ReduceMean": lower_mean,
+    "Resize": lower_resize,
+    "Softmax": lower_softmax,
+    "Sub": lower_add_sub,
+}
+
+FORM_KEY = "intaglio.form"
+PROFILE_KEY = "intaglio.profile"
+
+
+class ToIntegerConfig(Config):
+    """Options of :class:`ToInteger`.
+
+    Attributes:
+        profile: Arithmetic profile: ``tflm``, ``litert`` or ``tosa-single``.
+        io: ``integer`` (inputs and outputs are integers; their scales are in the manifest) or
+            ``float`` (QuantizeLinear and DequantizeLinear at the border).
+    """
+
+    profile: str = DEFAULT_PROFILE
+    io: str = "integer"
+
+
+class ToInteger(Pass):
+    """Lowers the quantized form to the integer dialect."""
+
+    name = "lower.to_integer"
+    semantics = APPROXIMATE
+    Config = ToIntegerConfig
+
+    def call(self, model: ir.Model) -> Outcome:
+        """Replaces the graph of ``model`` in place.
+
+        Raises:
+            RecipeError: Unknown profile or io.
+            UnsupportedError: Some operator has no integer form; every one is listed.
+        """
+        if model.metadata_props.get(FORM_KEY) == "integer":
+            return outcome(model, [], [Skip("", "the model is integer already")])
+        if self.config.io not in ("integer", "float"):
+            raise RecipeError(
+                f"lower.to_integer.io is {self.config.io!r}", remedy="use integer or float"
+            )
+        try:
+            profile = get_profile(self.config.profile)
+        except ValueError as error:
+            raise RecipeError(str(error)) from error
+        builder = Builder(profile)
+        driver = _Driver(model.graph, builder, self.config.io)
+        changes = driver.run()
+        driver.replace_graph()
+        model.metadata_props[FORM_KEY] = "integer"
+        model.metadata_props[PROFILE_KEY] = profile.name
+        add_functions(model)
+        return outcome(model, changes, facts={"profile": profile.name, "nodes": len(model.graph)})
+
+    def ensures(self, model: ir.Model) -> None:
+        """Checks that no float tensor is left (but for the border with ``io=float``)."""
+        offenders = find_float_tensors(model, border=self.config.io == "float")
+        if offenders:
+            shown = ", ".join(f"{tensor} ({node})" for tensor, node in offenders[:10])
+            raise ir.passes.PostconditionError(f"float tensors are left: {shown}")
+
+
+class _Driver:
+    """Walks the quantized graph and lowers each unit once."""
+
+    def __init__(self, graph: ir.Graph, builder: Builder, io: str) -> None:
+        self.graph = graph
+        self.builder = builder
+        self.io = io
+        self.scope = Scope(builder)
+        self.inputs: list[ir.Value] = []
+        self.outputs: list[ir.Value] = []
+        self.refusals: list[Refusal] = []
+        self.changes: list[Change] = []
+        # A move with several outputs (Split) is lowered once; its parts are kept here.
+        self._quantized: dict[ir.Value, Quantized | None] = {}
+
+    def run(self) -> list[Change]:
+        for value in [*self.graph.inputs, *self.graph.outputs]:
+            self.builder.reserve(str(value.name))
+        for node in self.graph:
+            if node.op_type == "QuantizeLinear":
+                self._guard(node, self._quantize)
+            elif node.op_type == "DequantizeLinear":
+                self._guard(node, self._dequantize)
+        for value in self.graph.outputs:
+            self._output(value)
+        if self.refusals:
+            raise UnsupportedError("some operators have no integer form", self.refusals)
+        return self.changes
+
+    def _guard(self, node: ir.Node, step: Lowering | object) -> None:
+        try:
+            step(node)  # type: ignore[operator]
+        except RefusedError as error:
+            self.refusals.append(error.refusal(self._culprit(node)))
+
+    def _culprit(self, node: ir.Node) -> ir.Node:
+        producer = node.inputs[0].producer() if node.inputs[0] is not None else None
+        return producer if node.op_type == "QuantizeLinear" and producer is not None else node
+
+    def _dequantize(self, node: ir.Node) -> None:
+        codes = node.inputs[0]
+        if codes is None or self.scope.constant(node.outputs[0]) is not None:
+            return
+        if codes in self._quantized:
+            found = self._quantized[codes]
+            if found is not None:
+                self.scope.known[node.outputs[0]] = found
+            return
+        if codes.is_graph_input():
+            quantization = read_quantization(node)
+            self._input(codes, quantization, node.outputs[0])
+            return
+        raise RefusedError(
+            f"it reads '{codes.name}', which no QuantizeLinear made",
+            "files with integer operators among QuantizeLinear pairs are not read",
+        )
+
+    def _quantize(self, node: ir.Node) -> None:
+        value = node.inputs[0]
+        assert value is not None
+        # Unless it is lowered below, what depends on it is skipped: one refusal, not a cascade.
+        self._quantized[node.outputs[0]] = None
+        output = read_quantization(node)
+        if output.dtype not in ("int8", "int16") or output.per_channel:
+            raise RefusedError(
+                f"activations quantized as {'per-channel ' * output.per_channel}{output.dtype} "
+                "have no integer kernels",
+                "use int8 or int16, per tensor",
+            )
+        if value.is_graph_input():
+            self._quantized[node.outputs[0]] = self._input(value, output, node.outputs[0])
+            return
+        name = self._result_name(node)
+        self.builder.begin(_unit_nodes(value))
+        if self._depends_on_refused(value):
+            return
+        if value in self.scope.known:
+            source = self.scope.known[value]
+            if source.quantization == output:
+                self._quantized[node.outputs[0]] = source
+                return
+            result = self.builder.requantize(source, output, name, shape=value.shape)
+        else:
+            result = self._lower(value, output, name)
+        self._quantized[node.outputs[0]] = self.builder.note(result, output, name)
+
+    def _depends_on_refused(self, value: ir.Value) -> bool:
+        stack, seen = [value], {value}
+        while stack:
+            node = stack.pop().producer()
+            if node is None:
+                continue
+            if node.op_type == "DequantizeLinear":
+                codes = node.inputs[0]
+                if codes in self._quantized and self._quantized[codes] is None:
+                    return True
+                continue
+            for read in node.inputs:
+                if read is not None and is_float(read) and read not in seen:
+                    seen.add(read)
+                    stack.append(read)
+        return False
+
+    def _lower(self, value: ir.Value, output: TensorQuantization, name: str) -> ir.Value:
+        node = value.producer()
+        if node is None:
+            raise RefusedError(f"'{value.name}' is a constant output", "remove it from the model")
+        clamp = UNBOUNDED
+        behind = node.inputs[0].producer() if node.inputs and node.inputs[0] is not None else None
+        if (
+            is_clamp(node)
+            and behind is not None
+            and behind.op_type in CLAMPED_KERNELS
+            and node.inputs[0] not in self.scope.known
+            and not self._is_region(behind)
+        ):
+            clamp, node = clamp_bounds(node), behind
+        index = node.outputs.index(value) if value in node.outputs else 0
+        unit = Unit(node, index, clamp, output, name, value.shape, value)
+        lowering = lower_region if self._is_region(node) else LOWERINGS.get(node.op_type)
+        if node.domain not in ("", "ai.onnx") or lowering is None:
+            raise RefusedError(
+                "it has no integer definition",
+                "replace it in the model, or keep this part in float outside the integer graph",
+            )
+        result = lowering(self.scope, unit)
+        self.changes.append(Change("lower", source_name(node), node.op_type, output.dtype))
+        return result
+
+    def _is_region(self, node: ir.Node) -> bool:
+        """Whether ``node`` is element-wise in one tensor and constants that are scalars."""
+        if node.op_type in UNARY:
+            return True
+        if node.op_type not in BINARY or len(node.inputs) != 2:
+            return False
+        constants = [self.scope.constant(v) for v in node.inputs]
+        if any(c is not None and c.real.size != 1 for c in constants):
+            return False
+        roots = [v for v, c in zip(node.inputs, constants, strict=True) if c is None]
+        return len({self._region_root(v) for v in roots}) == 1
+
+    def _region_root(self, value: ir.Value | None) -> ir.Value | None:
+        if value is None or value in self.scope.known:
+            return value
+        node = value.producer()
+        if node is None or not self._is_region(node):
+            return value
+        inputs = [v for v in node.inputs[: 1 if node.op_type in UNARY else 2]]
+        return next(
+            (self._region_root(v) for v in inputs if self.scope.constant(v) is None), value
+        )
+
+    def _result_name(self, node: ir.Node) -> str:
+        """Name of the float tensor that the integers stand for; outputs keep their own."""
+        for use in node.outputs[0].uses():
+            result = use.node.outputs[0]
+            if result.is_graph_output():
+                name = str(result.name)
+                return self.builder.reserve(f"{name}_quantized") if self.io == "float" else name
+            source = get_source_value(result)
+            if source is not None:
+                return self.builder.reserve(source)
+        value = node.inputs[0]
+        return self.builder.reserve(str(value.name if value is not None else node.name))
+
+    def _input(
+        self, value: ir.Value, quantization: TensorQuantization, result: ir.Value
+    ) -> Quantized:
+        name = str(value.name)
+        if any(found.name == name for found in self.inputs):
+            first = next(q for v, q in self.scope.known.items() if v is value)
+            if first.quantization == quantization:
+                return first
+            self.builder.begin([])
+            requantized = self.builder.requantize(first, quantization, f"{name}_requantized")
+            return self.builder.note(requantized, quantization, name)
+        self.builder.begin([])
+        if self.io == "float":
+            border = ir.Value(
+                name=name, shape=value.shape, type=ir.TensorType(ir.DataType.FLOAT)
+            )
+            scale = self.builder.constant(quantization.scale[0], "float32", f"{name}_scale")
+            zero_point = self.builder.constant(
+                quantization.zero_point[0], quantization.dtype, f"{name}_zero_point"
+            )
+            [inner] = self.builder.op(
+                "QuantizeLinear",
+                [border, scale, zero_point],
+                quantization.dtype,
+                f"{name}_quantized",
+                shape=value.shape,
+            )
+        else:
+            dtype = ir.DataType.from_numpy(quantization.numpy_dtype)
+            border = inner = ir.Value(name=name, shape=value.shape, type=ir.TensorType(dtype))
+        self.inputs.append(border)
+        known = self.builder.note(inner, quantization, name)
+        self.scope.known[value] = known
+        self.scope.known[result] = known
+        return known
+
+    def _output(self, value: ir.Value) -> None:
+        found = self.scope.known.get(value)
+        if found is None:
+            producer = value.producer()
+            if not self.refusals:
+                self.refusals.append(
+                    Refusal(
+                        source_name(producer) if producer is not None else str(value.name),
+                        producer.op_type if producer is not None else "output",
+                        f"output '{value.name}' is not quantized",
+                        "put a QuantizeLinear/DequantizeLinear pair before it",
+                    )
+                )
+            return
+        name = str(value.name)
+        result = found.value
+        if self.io == "float":
+            scale = self.builder.constant(found.scale, "float32", f"{name}_scale")
+            zero_point = self.builder.constant(
+                found.zero_point, found.dtype, f"{name}_zero_point"
+            )
+            node = ir.Node(
+                "",
+                "DequantizeLinear",
+                [result, scale, zero_point],
+                name=self.builder.reserve(f"{name}_DequantizeLinear"),
+            )
+            result = node.outputs[0]
+            result.name, result.shape = name, value.shape
+            result.type = ir.TensorType(ir.DataType.FLOAT)
+            self.builder.nodes.append(node)
+        elif result.name != name:
+            # The same integers under the output's own name (two outputs, or an input passed on).
+            shape = self.builder.constant([0] * len(value.shape or ()), "int64", f"{name}_shape")
+            node = ir.Node("", "Reshape", [result, shape], name=self.builder.reserve(f"{name}_copy"))
+            copied = node.outputs[0]
+            copied.name, copied.shape, copied.type = name, value.shape, result.type
+            self.builder.nodes.append(node)
+            result = self.builder.note(copied, found.quantization, name).value
+        self.outputs.append(result)
+
+    def replace_graph(self) -> None:
+        graph = self.graph
+        graph.outputs.clear()
+        graph.remove(list(graph), safe=True)
+        graph.inputs.clear()
+        graph.initializers.clear()
+        graph.inputs.extend(self.inputs)
+        graph.extend(self.builder.nodes)
+        graph.outputs.extend(self.outputs)
+        used = {v for node in graph for v in node.inputs if v is not None}
+        for value in self.builder.initializers.values():
+            if value in used:
+                graph.register_initializer(value)
+
+
+def _unit_nodes(value: ir.Value) -> list[ir.Node]:
+    """The float operators between ``value`` and the DequantizeLinear nodes before it."""
+    found: list[ir.Node] = []
+    stack = [value]
+    while stack:
+        node = stack.pop().producer()
+        if node is None or node.op_type == "DequantizeLinear" or node in found:
+            continue
+        found.append(node)
+        stack.extend(v for v in node.inputs if v is not None and is_float(v))
+    return found[::-1]

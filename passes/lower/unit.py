@@ -1,0 +1,232 @@
+"""What an operator's lowering gets: one unit of the quantized graph, and access to its inputs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from intaglio.errors import Refusal
+from intaglio.passes.lower.builder import Builder, Quantized
+from intaglio.passes.operators import constant_array, is_constant, is_float
+from intaglio.passes.provenance import source_name
+from intaglio.transforms.scales import TensorQuantization
+
+UNBOUNDED = (float("-inf"), float("inf"))
+
+
+class RefusedError(Exception):
+    """Raised inside a lowering to refuse its node; collected into one UnsupportedError."""
+
+    def __init__(self, reason: str, remedy: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.remedy = remedy
+
+    def refusal(self, node: ir.Node) -> Refusal:
+        """The refusal for ``node``."""
+        return Refusal(source_name(node), node.op_type, self.reason, self.remedy)
+
+
+@dataclasses.dataclass
+class Constant:
+    """A constant float tensor of the quantized graph, with its integers where it has them.
+
+    Attributes:
+        real: The real values (float64).
+        codes: The integers, None where the constant is a plain float tensor.
+        quantization: Their meaning, None likewise.
+    """
+
+    real: NDArray[np.float64]
+    codes: NDArray[Any] | None = None
+    quantization: TensorQuantization | None = None
+
+
+class Scope:
+    """Looks up what the quantized graph's values are in the integer graph.
+
+    Args:
+        builder: Where new nodes go.
+    """
+
+    def __init__(self, builder: Builder) -> None:
+        self.builder = builder
+        self.known: dict[ir.Value, Quantized] = {}
+        self._constants: dict[ir.Value, Constant] = {}
+        self._copies: dict[ir.Value, ir.Value] = {}
+
+    def tensor(self, value: ir.Value | None) -> Quantized:
+        """The integers of a computed tensor (the output of a DequantizeLinear).
+
+        Raises:
+            RefusedError: It is not quantized.
+        """
+        if value is not None and value in self.known:
+            return self.known[value]
+        if value is not None and (constant := self.constant(value)) is not None:
+            if constant.codes is None or constant.quantization is None:
+                raise RefusedError(
+                    f"its constant input '{value.name}' is not quantized",
+                    "put QuantizeLinear/DequantizeLinear around it, or convert the float model",
+                )
+            codes = self.builder.constant(
+                constant.codes, constant.quantization.dtype, f"{value.name}_codes"
+            )
+            return Quantized(codes, constant.quantization)
+        name = value.name if value is not None else "(none)"
+        raise RefusedError(
+            f"its input '{name}' is not quantized",
+            "the operator before it has no integer form, or lies outside the QuantizeLinear/"
+            "DequantizeLinear pairs of the file",
+        )
+
+    def constant(self, value: ir.Value | None) -> Constant | None:
+        """A constant float tensor, or None where ``value`` is computed."""
+        if value is None:
+            return None
+        if value in self._constants:
+            return self._constants[value]
+        found = self._read_constant(value)
+        if found is not None:
+            self._constants[value] = found
+        return found
+
+    def _read_constant(self, value: ir.Value) -> Constant | None:
+        array = constant_array(value) if is_constant(value) else None
+        if array is not None:
+            return Constant(array.astype(np.float64)) if is_float(value) else None
+        producer = value.producer()
+        if producer is None or producer.op_type != "DequantizeLinear":
+            return None
+        codes = constant_array(producer.inputs[0]) if is_constant(producer.inputs[0]) else None
+        if codes is None:
+            return None
+        quantization = read_quantization(producer)
+        return Constant(
+            quantization.dequantize(codes).astype(np.float64), np.asarray(codes), quantization
+        )
+
+    def plain(self, value: ir.Value | None) -> ir.Value | None:
+        """A tensor that is not a quantized real (shapes, axes, indices), copied over.
+
+        Computed ones are copied with the operators that compute them.
+
+        Raises:
+            RefusedError: It is computed from a real tensor other than by Shape.
+        """
+        if value is None:
+            return None
+        if value in self._copies:
+            return self._copies[value]
+        array = constant_array(value) if is_constant(value) else None
+        if array is not None:
+            copy = self.builder.constant(array, array.dtype.name, str(value.name))
+        else:
+            producer = value.producer()
+            if producer is None:
+                raise RefusedError(f"its input '{value.name}' is not a quantized tensor")
+            if producer.op_type == "Shape":
+                inputs: list[ir.Value | None] = [self.tensor(producer.inputs[0]).value]
+            else:
+                inputs = [self.plain(v) for v in producer.inputs]
+            node = ir.Node(
+                producer.domain,
+                producer.op_type,
+                inputs,
+                list(producer.attributes.values()),
+                num_outputs=len(producer.outputs),
+                name=self.builder.reserve(str(producer.name)),
+            )
+            node.metadata_props.update(producer.metadata_props)
+            self.builder.nodes.append(node)
+            for old, new in zip(producer.outputs, node.outputs, strict=True):
+                new.name = self.builder.reserve(str(old.name))
+                new.type, new.shape = old.type, old.shape
+                self._copies[old] = new
+            return self._copies[value]
+        self._copies[value] = copy
+        return copy
+
+
+@dataclasses.dataclass
+class Unit:
+    """One unit: an operator between DequantizeLinear and QuantizeLinear.
+
+    Attributes:
+        node: The operator.
+        index: Which of its outputs.
+        clamp: Real bounds of the fused Relu or Clip.
+        output: Quantization of the result.
+        name: Name of the result.
+        shape: Shape of the result.
+        value: The float value that is quantized (after the clamp).
+    """
+
+    node: ir.Node
+    index: int
+    clamp: tuple[float, float]
+    output: TensorQuantization
+    name: str
+    shape: ir.Shape | None
+    value: ir.Value
+
+
+Lowering = Callable[[Scope, Unit], ir.Value]
+
+
+def read_quantization(node: ir.Node) -> TensorQuantization:
+    """The quantization that a QuantizeLinear or DequantizeLinear states.
+
+    Raises:
+        RefusedError: Its scale or zero point is computed, or it is of a kind we do not have.
+    """
+    scale = constant_array(node.inputs[1])
+    zero_value = node.inputs[2] if len(node.inputs) > 2 else None
+    zero_point = constant_array(zero_value)
+    if scale is None or (zero_value is not None and zero_point is None):
+        raise RefusedError("its scale or zero point is not a constant", "use static quantization")
+    if zero_point is not None:
+        dtype = zero_point.dtype.name
+    else:
+        integers = node.inputs[0] if node.op_type == "DequantizeLinear" else node.outputs[0]
+        known = integers.dtype if integers is not None else None
+        dtype = np.dtype(known.numpy()).name if known is not None else "uint8"
+        zero_point = np.zeros(scale.shape, dtype)
+    if node.attributes.get_int("block_size", 0):
+        raise RefusedError("it is quantized in blocks", "use per-tensor or per-channel scales")
+    axis = None if scale.size == 1 else node.attributes.get_int("axis", 1)
+    try:
+        return TensorQuantization(
+            dtype,
+            tuple(float(s) for s in scale.reshape(-1)),
+            tuple(int(z) for z in zero_point.reshape(-1)),
+            axis,
+        )
+    except ValueError as error:
+        raise RefusedError(str(error)) from error
+
+
+def attribute(node: ir.Node, name: str, default: Any = None) -> Any:
+    """Python value of an attribute, or ``default``."""
+    found = node.attributes.get(name)
+    return default if found is None else found.value
+
+
+def static_dims(value: ir.Value | None, reason: str) -> list[int]:
+    """Dimensions of ``value`` as integers.
+
+    Raises:
+        RefusedError: One is symbolic.
+    """
+    shape = value.shape if value is not None else None
+    if shape is None or any(not isinstance(d, int) for d in shape):
+        raise RefusedError(
+            f"{reason} needs a static shape, '{value.name if value else ''}' has {shape}",
+            "bind the symbolic dimensions with --shape NAME=1,3,96,96",
+        )
+    return [int(d) for d in shape]  # type: ignore[arg-type]

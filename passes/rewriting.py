@@ -1,0 +1,179 @@
+"""The one place that touches onnxscript's rewriter and onnx's reference evaluator.
+
+Both are moving targets (onnxscript is 0.x), so passes see only what stands here: a rule that is
+a pattern, a check that answers with a reason, and a rewrite; and the evaluation of one node on
+constants. Matching is onnxscript's. Replacing is ours, because source names, tensor names and
+evidence have to survive it.
+"""
+
+from __future__ import annotations
+
+import abc
+import inspect
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from numpy.typing import NDArray
+from onnx import helper
+from onnx.reference import ReferenceEvaluator
+from onnx_ir.passes.common import ShapeInferencePass
+from onnxscript.rewriter import pattern
+
+from intaglio.passes.base import Change, Skip
+from intaglio.passes.canonicalize.editing import make_node, remove_dead, replace_output
+from intaglio.passes.provenance import source_name
+
+
+class LocalRule(abc.ABC):
+    """A rewrite of a few nodes that end in one value.
+
+    ``pattern`` is written as if calling the operators: ``op.Relu(x) + op.Mul(y, slope)``. Its
+    arguments after ``op`` name what it binds. Additions and multiplications match in any order.
+    """
+
+    kind: ClassVar[str]
+    why: ClassVar[str] = ""
+
+    @abc.abstractmethod
+    def pattern(self, op: Any, *args: Any) -> Any:
+        """The nodes to find; arguments are the values to bind."""
+
+    @abc.abstractmethod
+    def check(self, found: dict[str, ir.Value]) -> str | None:
+        """Why the match must be left alone, or None to go ahead."""
+
+    @abc.abstractmethod
+    def rewrite(
+        self, graph: ir.Graph, output: ir.Value, found: dict[str, ir.Value]
+    ) -> list[ir.Node]:
+        """The nodes that take the place; the last one's first output replaces ``output``."""
+
+    def __init__(self) -> None:
+        names = list(inspect.signature(self.pattern).parameters)
+
+        def replacement(op: Any, **bindings: Any) -> None:
+            return None
+
+        rule = pattern.RewriteRule(_with_signature(self.pattern, names), replacement)
+        self._variants = list(rule.commute())
+
+    def find(
+        self, model: ir.Model, node: ir.Node
+    ) -> tuple[dict[str, ir.Value], Sequence[ir.Node]] | str | None:
+        """A match that ends in ``node``: its bindings and nodes, why not, or None."""
+        reason: str | None = None
+        for variant in self._variants:
+            match = variant.match(model, model.graph, node, check_nodes_are_removable=False)
+            if not match:
+                continue
+            found = dict(match.bindings)
+            failed = self.check(found)
+            if failed is None:
+                return found, tuple(match.nodes)
+            reason = reason or failed
+        return reason
+
+
+def _with_signature(function: Any, names: Sequence[str]) -> Any:
+    """Gives the rewriter a plain function with the pattern's parameter names."""
+
+    def plain(op: Any, *args: Any) -> Any:
+        return function(op, *args)
+
+    plain.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+    )
+    return plain
+
+
+def apply_rules(model: ir.Model, rules: Sequence[LocalRule]) -> tuple[list[Change], list[Skip]]:
+    """Applies each rule wherever it matches, in graph order.
+
+    Nodes of a match that are used elsewhere stay; the others go.
+
+    Args:
+        model: The model; changed in place.
+        rules: Tried in order at each node; the first that applies wins.
+
+    Returns:
+        The changes, and the candidates left alone with the reason.
+    """
+    graph = model.graph
+    changes: list[Change] = []
+    skips: list[Skip] = []
+    for node in list(graph):
+        if node.graph is None:
+            continue
+        for rule in rules:
+            result = rule.find(model, node)
+            if result is None:
+                continue
+            if isinstance(result, str):
+                skips.append(Skip(source_name(node), f"{rule.kind}: {result}"))
+                continue
+            found, matched = result
+            before = " + ".join(n.op_type for n in graph if n in set(matched))
+            name = source_name(node)
+            new_nodes = rule.rewrite(graph, node.outputs[0], found)
+            splice(graph, node, matched, new_nodes)
+            after = " + ".join(n.op_type for n in new_nodes)
+            changes.append(Change(rule.kind, name, before, after, rule.why))
+            break
+    return changes, skips
+
+
+def splice(
+    graph: ir.Graph, root: ir.Node, matched: Sequence[ir.Node], new_nodes: Sequence[ir.Node]
+) -> None:
+    """Puts ``new_nodes`` in the place of ``matched``, whose last node is ``root``."""
+    from intaglio.passes.provenance import inherit_sources
+
+    inherit_sources(new_nodes, [node for node in graph if node in set(matched)])
+    graph.insert_before(root, new_nodes)
+    replace_output(root.outputs[0], new_nodes[-1].outputs[0])
+    remove_dead(graph, matched)
+
+
+def evaluate(node: ir.Node, inputs: Sequence[NDArray[Any] | None]) -> list[NDArray[Any]]:
+    """Computes one standard operator on constants, by onnx's reference implementation.
+
+    Args:
+        node: The node.
+        inputs: Array for each of its inputs, None where an optional one is absent.
+
+    Returns:
+        An array for each output.
+
+    Raises:
+        ValueError: The operator cannot be evaluated on these inputs; says why.
+    """
+    proto = ir.to_proto(node)
+    feeds: dict[str, NDArray[Any]] = {}
+    infos = []
+    for name, array in zip(proto.input, inputs, strict=True):
+        if array is None or not name or name in feeds:
+            continue
+        feeds[name] = array
+        kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+        infos.append(helper.make_tensor_value_info(name, kind, array.shape))
+    outputs = [onnx.ValueInfoProto(name=name) for name in proto.output if name]
+    graph = helper.make_graph([proto], "constant", infos, outputs)
+    version = node.version or (node.graph.opset_imports.get("", 21) if node.graph else 21)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", version)])
+    try:
+        with np.errstate(all="ignore"):
+            results = ReferenceEvaluator(model).run(None, feeds)
+    except Exception as error:  # the evaluator raises whatever its kernels raise
+        raise ValueError(f"{node.op_type}: {error}") from error
+    return [np.asarray(result) for result in results]
+
+
+def infer_shapes(model: ir.Model) -> bool:
+    """Infers shapes again after an edit; returns whether any became known or changed."""
+    return bool(ShapeInferencePass(check_type=False, strict_mode=False)(model).modified)
+
+
+__all__ = ["LocalRule", "apply_rules", "evaluate", "infer_shapes", "make_node", "splice"]

@@ -1,0 +1,77 @@
+"""Target ``onnx-integer``: integers alone, the golden reference of every exact artifact.
+
+Standard integer operators and functions of the domain ``intaglio``, whose bodies are standard
+integer operators too: onnxruntime inlines and runs them, nothing needs to be installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from intaglio.errors import Refusal
+from intaglio.passes.lower.integer_only import find_float_tensors
+from intaglio.passes.operators import BINARY, MOVES, UNARY
+from intaglio.targets.base import Artifact, Capability, Measurement, Prepared, Session, Target
+from intaglio.targets.onnx.files import measure_model, write_models
+from intaglio.targets.onnx.session import OnnxSession
+
+_BOTH = ("int8", "int16")
+_TFLITE = "TFLite reference kernels"
+
+
+class OnnxInteger(Target):
+    """The integer dialect as a file."""
+
+    name = "onnx-integer"
+    prepare = ("lower.shift_unsigned", "lower.to_integer")
+    form = "integer"
+    exact = True
+
+    def capabilities(self) -> Sequence[Capability]:
+        """The operators of the quantized form that have an integer definition."""
+        rows = [
+            Capability("Conv", _BOTH, "constant weights", f"{_TFLITE}: CONV_2D, DEPTHWISE_CONV_2D"),
+            Capability("ConvTranspose", _BOTH, "2-D, constant weights", f"{_TFLITE}: TRANSPOSE_CONV"),
+            Capability("Gemm", _BOTH, "alpha = beta = 1, constant weights", f"{_TFLITE}: FULLY_CONNECTED"),
+            Capability("MatMul", _BOTH, "two computed operands: int8 only", f"{_TFLITE}: FULLY_CONNECTED, BATCH_MATMUL"),
+            Capability("Add, Sub", _BOTH, "", f"{_TFLITE}: ADD, SUB"),
+            Capability("Mul", _BOTH, "", f"{_TFLITE}: MUL"),
+            Capability("GlobalAveragePool, ReduceMean", _BOTH, "static reduced dimensions", f"{_TFLITE}: MEAN"),
+            Capability("AveragePool", _BOTH, "padding not counted", f"{_TFLITE}: AVERAGE_POOL_2D"),
+            Capability("PRelu", _BOTH, "constant slopes", f"{_TFLITE}: PRELU"),
+            Capability("Softmax", _BOTH, "int16 input is requantized to int8", f"{_TFLITE}: SOFTMAX"),
+            Capability("Resize", _BOTH, "nearest, or linear over H and W", f"{_TFLITE}: RESIZE_BILINEAR, RESIZE_NEAREST_NEIGHBOR"),
+        ]
+        kept = sorted(MOVES - {"AveragePool", "Resize", "Identity"})
+        rows += [Capability(op, _BOTH, "moves values", "ONNX, on integers") for op in kept]
+        rows += [
+            Capability(op, _BOTH, "one tensor input: a table", "float64, rounded once")
+            for op in sorted(UNARY)
+        ]
+        rows += [
+            Capability(op, _BOTH, "with a scalar constant: part of a table", "float64, rounded once")
+            for op in sorted(BINARY)
+        ]
+        return rows
+
+    def check(self, prepared: Prepared) -> list[Refusal]:
+        """Refuses a model in which a float tensor is left."""
+        border = any(spec.dtype == "float32" for specs in prepared.inputs.values() for spec in specs)
+        return [
+            Refusal(tensor, maker, "a float tensor in an integer model", "report this as a bug")
+            for model in prepared.models.values()
+            for tensor, maker in find_float_tensors(model, border=border)
+        ]
+
+    def emit(self, prepared: Prepared, out: Path) -> list[Artifact]:
+        """Writes ``onnx-integer/<role>.onnx``."""
+        return write_models(prepared, out, self.name, prepared.profile)
+
+    def open(self, artifact: Artifact, folder: Path) -> Session:
+        """Opens the file in onnxruntime."""
+        return OnnxSession(folder / artifact.path)
+
+    def measure(self, artifact: Artifact, folder: Path) -> list[Measurement]:
+        """Bytes and latency."""
+        return measure_model(artifact, folder)

@@ -1,0 +1,150 @@
+"""Reading an ONNX file: float or quantized, any opset, into the one form the passes know.
+
+In order: recognize what is no ONNX model; parse; check the structure; refuse what is not
+supported; load external data; check the weights; bring old forms, IR and opset up to date; bind
+and infer shapes; check the result; give every node its source name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import google.protobuf.message
+import onnx
+import onnx_ir as ir
+from onnx import checker
+
+from intaglio.errors import InputError
+from intaglio.passes.provenance import stamp_sources
+from intaglio.targets.onnx import read_structure as structure
+from intaglio.targets.onnx.read_dtypes import to_float32
+from intaglio.targets.onnx.read_legacy import complete_legacy
+from intaglio.targets.onnx.read_sniff import refuse_foreign
+from intaglio.targets.onnx.read_upgrade import inline_functions, standard_opset, upgrade
+from intaglio.targets.onnx.read_weights import check_weights, load_external_data
+from intaglio.targets.onnx.shapes import bind_shapes, infer_shapes
+
+_MAX_BYTES = 2**31 - 1
+
+
+def read_onnx(path: str | Path, shapes: Mapping[str, Sequence[int]] | None = None) -> ir.Model:
+    """Reads an ONNX model.
+
+    Args:
+        path: The file; external data is looked for in its folder.
+        shapes: Dimensions by input name, for inputs whose shape is symbolic in the file.
+
+    Returns:
+        The model in opset 21 and IR 10: one flat graph, initializers that are no inputs, float
+        tensors in float32, element type and rank known of every value, source names stamped.
+
+    Raises:
+        InputError: The file is missing, damaged, not ONNX, or no sound model.
+        UnsupportedError: It has operators, types or structure that cannot be converted.
+        RecipeError: ``shapes`` names no input of the model or does not fit it.
+    """
+    file = Path(path)
+    proto = parse(file)
+    return read_proto(proto, file, shapes or {})
+
+
+def file_sha256(path: str | Path) -> str:
+    """SHA-256 of a file in hex, read in pieces.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with Path(path).open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise InputError(
+            f"cannot read {path}: {error.strerror}", remedy="check the path and its permissions"
+        ) from error
+    return digest.hexdigest()
+
+
+def parse(path: Path) -> onnx.ModelProto:
+    """Parses a file into the raw message, external data not loaded.
+
+    Raises:
+        InputError: The file is missing, empty, of another format or damaged.
+    """
+    if not path.exists():
+        raise InputError(f"there is no file {path}", remedy="check the path")
+    if not path.is_file():
+        raise InputError(f"{path} is not a file", remedy="pass the .onnx file itself")
+    try:
+        size = path.stat().st_size
+        if size > _MAX_BYTES:
+            raise InputError(
+                f"{path} is {size} bytes, more than an ONNX file can have",
+                remedy="save it with its weights as external data",
+            )
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"cannot read {path}: {error.strerror}", remedy="check its permissions"
+        ) from error
+    if not data:
+        raise InputError(f"{path} is empty", remedy="export or copy the model again")
+    refuse_foreign(data[:1024], str(path))
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(data)
+    except (google.protobuf.message.DecodeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"{path} is not a whole ONNX model: it is truncated, damaged or of another format",
+            remedy="export or copy the model again",
+        ) from error
+    if not model.HasField("graph") or model.ir_version < 1:
+        raise InputError(
+            f"{path} is not an ONNX model: it has no graph",
+            remedy="export or copy the model again",
+        )
+    return model
+
+
+def read_proto(
+    model: onnx.ModelProto, path: Path, shapes: Mapping[str, Sequence[int]]
+) -> ir.Model:
+    """Takes a parsed model the rest of the way; see :func:`read_onnx`."""
+    name = str(path)
+    graph = model.graph
+    structure.drop_initializer_inputs(graph)
+    structure.check_border(graph, name)
+    structure.sort_nodes(graph, name)
+    complete_legacy(model)
+    standard_opset(model, name)
+    structure.refuse_unsupported(model)
+    structure.check_functions(model, name)
+    load_external_data(model, path)
+    check_weights(model)
+    del model.training_info[:]
+    del graph.quantization_annotation[:]
+    model.ir_version = min(model.ir_version, onnx.IR_VERSION)
+    model = inline_functions(model)
+    structure.refuse_unsupported(model)
+    model = upgrade(model, name)
+    to_float32(model)
+    bind_shapes(model, shapes)
+    infer_shapes(model, name)
+    _check(model, name)
+    found = ir.from_proto(model)
+    stamp_sources(found)
+    return found
+
+
+def _check(model: onnx.ModelProto, path: str) -> None:
+    try:
+        checker.check_model(model)
+    except (checker.ValidationError, ValueError, RuntimeError) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise InputError(
+            f"{path} is not a valid ONNX model: {lines[0][:240] if lines else error}",
+            remedy="export the model again with a current exporter",
+        ) from error

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import pytest
+
+from intaglio.transforms.fixed_point import Rounding
+from intaglio.transforms.profiles import DEFAULT_PROFILE, KINDS, PROFILES, Profile, get_profile
+
+
+def test_profiles_that_manifests_name() -> None:
+    assert set(PROFILES) == {"tflm", "litert", "tosa-single"}
+    assert DEFAULT_PROFILE == "tflm"
+    for name, profile in PROFILES.items():
+        assert profile.name == name
+        assert profile.version_read
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_eight_bit_roundings(kind: str) -> None:
+    litert = Rounding.SINGLE if kind == "fully_connected" else Rounding.DOUBLE
+    assert get_profile("tflm").rounding(kind) is Rounding.DOUBLE
+    assert get_profile("litert").rounding(kind, "int8") is litert
+    assert get_profile("tosa-single").rounding(kind, "uint8") is Rounding.SINGLE
+
+
+@pytest.mark.parametrize("kind", ["conv", "depthwise_conv", "conv_transpose"])
+def test_int16_convolutions_are_wide_everywhere(kind: str) -> None:
+    assert {p.rounding(kind, "int16") for p in PROFILES.values()} == {Rounding.WIDE}
+
+
+def test_int16_fully_connected_rounds_once() -> None:
+    assert get_profile("tflm").rounding("fully_connected", "int16") is Rounding.SINGLE
+    assert get_profile("litert").rounding("fully_connected", "int16") is Rounding.SINGLE
+
+
+def test_unknown_names_are_refused_with_those_there_are() -> None:
+    with pytest.raises(ValueError, match="tflm, litert, tosa-single"):
+        get_profile("xnnpack")
+    with pytest.raises(ValueError, match="depthwise_conv"):
+        get_profile("tflm").rounding("convolution")
+    with pytest.raises(ValueError, match="float16"):
+        get_profile("tflm").rounding("conv", "float16")
+
+
+def test_a_profile_names_every_kind_and_cannot_be_edited() -> None:
+    with pytest.raises(ValueError, match="exactly"):
+        Profile("x", "", {"conv": Rounding.DOUBLE}, "", {"conv": Rounding.DOUBLE})
+    with pytest.raises(TypeError):
+        PROFILES["tflm"].roundings["conv"] = Rounding.SINGLE  # type: ignore[index]
