@@ -76,10 +76,11 @@ class OutputComparison:
         actual: Spec of the artifact's output.
         reference: Spec of the reference's output.
         planned: Quantization of the tensor, for borders that are float on both sides.
+        bitwise: Whether float values that round to the same step still count as mismatches.
 
     Attributes:
         histogram: Differences in LSB.
-        mismatches: Values that differ, however little.
+        mismatches: Values that differ.
     """
 
     def __init__(
@@ -87,7 +88,10 @@ class OutputComparison:
         actual: TensorSpec,
         reference: TensorSpec,
         planned: TensorQuantization | None = None,
+        *,
+        bitwise: bool = False,
     ) -> None:
+        self._bitwise = bitwise
         self._actual = actual
         self._reference = reference
         self._step = _common_step(actual, reference, planned)
@@ -123,7 +127,7 @@ class OutputComparison:
         self.histogram.update(
             self._levels(reference, self._reference), self._levels(actual, self._actual)
         )
-        if actual.dtype == reference.dtype and self._same_border():
+        if self._bitwise and actual.dtype == reference.dtype and self._same_border():
             self.mismatches += int(np.count_nonzero(actual != reference))
         else:
             self.mismatches = self.histogram.mismatches
@@ -185,7 +189,9 @@ class PairComparison:
         try:
             for name, specs in outputs.items():
                 quantization = (planned or {}).get(name)
-                self._outputs[name] = OutputComparison(*specs, planned=quantization)
+                self._outputs[name] = OutputComparison(
+                    *specs, planned=quantization, bitwise=must_be_exact
+                )
         except VerificationError as error:
             self.error = str(error)
 

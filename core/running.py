@@ -215,7 +215,7 @@ def _open_file(path: Path, quantize_io: bool) -> BundleSession:
 
 
 def _rounds(specs: tuple[TensorSpec, ...], inputs: Mapping[str, NDArray[Any]]) -> tuple[int, int]:
-    """Samples a run and number of runs; one run where the shapes leave no doubt or make no sense."""
+    """Samples a run and number of runs; one run where the shapes are not for splitting."""
     sizes, counts = set(), set()
     for spec in specs:
         array = inputs.get(spec.name)

@@ -225,8 +225,10 @@ class RoleRun:
             "layers": layer_samples,
         }
         report.accuracy.update(self._accuracy.results())
-        for comparisons in inner.values():
-            results = [r for c in comparisons if (r := c.result()) is not None]
+        # The golden reference first; others repeat most of what it says.
+        golden = self._prefix + REFERENCE_TARGET
+        for name in sorted(inner, key=lambda name: name != golden):
+            results = [r for c in inner[name] if (r := c.result()) is not None]
             report.layers += rank_layers(results, self._sources)
         for side in self._sides:
             if side.error is not None:

@@ -94,7 +94,9 @@ class Histogram:
     def edges(self) -> NDArray[np.float64]:
         """float64[bins + 1]: ends of the bins. A bin holds its lower end, not its upper one."""
         numbers = self._first + np.arange(len(self._counts) + 1, dtype=np.float64)
-        return np.asarray(numbers * self.width)
+        # The bin of the largest floats ends at infinity.
+        with np.errstate(over="ignore"):
+            return np.asarray(numbers * self.width)
 
     def occupied(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """The bins that hold values, cut off at the extremes.
@@ -126,11 +128,14 @@ class Histogram:
         self._exponent, self._first = exponent, first
 
     def _fitting_exponent(self) -> int:
-        # Half the spacing is divided, not the difference: that could overflow.
+        # Bins must be wider than the first and at least the second; start below both. The ends
+        # are halved before they are subtracted, since their difference could overflow.
         spread = (self._maximum / 2 - self._minimum / 2) / len(self._counts)
         magnitude = max(abs(self._minimum), abs(self._maximum)) / _LARGEST_INDEX
-        guess = math.frexp(max(spread, magnitude))[1] - 2
-        exponent = max(guess, _SMALLEST_EXPONENT)
+        widest = max(spread, magnitude)
+        exponent = _SMALLEST_EXPONENT
+        if widest > 0.0:
+            exponent = max(math.frexp(widest)[1] - 2, exponent)
         if self._exponent is not None:
             exponent = max(exponent, self._exponent)
         while not self._fits(exponent):
@@ -146,13 +151,13 @@ class Histogram:
         assert self._exponent is not None
         # A power of two in the type of the values: the product is exact and stays in that type.
         reciprocal = values.dtype.type(math.ldexp(1.0, -self._exponent))
-        numbers = np.floor(values * reciprocal).astype(np.intp)
+        scaled = values * reciprocal
+        if self._exponent > 0 and self._minimum < 0.0:
+            # A tiny negative value may underflow to zero; it belongs into the bin below.
+            scaled[(scaled == 0) & (values < 0)] = -1
+        numbers = np.floor(scaled).astype(np.intp)
         numbers -= self._first
         counts = np.bincount(numbers, minlength=len(self._counts))
-        if len(counts) > len(self._counts):
-            # A negative value that underflows to -0.0 lands one bin too high.
-            counts[len(self._counts) - 1] += counts[len(self._counts) :].sum()
-            counts = counts[: len(self._counts)]
         self._counts += counts
         self._total += values.size
         if self._minimum <= 0.0 <= self._maximum:

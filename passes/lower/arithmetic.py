@@ -8,16 +8,9 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from intaglio.passes.lower.builder import Quantized, onnx_type
+from intaglio.passes.lower.builder import Quantized, onnx_type, rounding_variant
 from intaglio.passes.lower.unit import RefusedError, Scope, Unit, attribute, static_dims
-from intaglio.transforms.fixed_point import FixedPoint, Rounding, quantize_multiplier
-
-_SUFFIX = {Rounding.DOUBLE: "Double", Rounding.SINGLE: "Single"}
-
-
-def _variant(operator: str, rounding: Rounding) -> str:
-    return operator + _SUFFIX[rounding]
-
+from intaglio.transforms.fixed_point import FixedPoint, quantize_multiplier
 
 def lower_add_sub(scope: Scope, unit: Unit) -> ir.Value:
     """ADD and SUB: both operands in units of ``2 * max(scale) / 2^left_shift``, then one rescale.
@@ -41,7 +34,7 @@ def lower_add_sub(scope: Scope, unit: Unit) -> ir.Value:
         *builder.multiplier(twice / (2.0**left_shift * unit.output.scale[0]), unit.name),
         *builder.limits(unit.output, unit.clamp),
     ]
-    operator = _variant(node.op_type, rounding)
+    operator = rounding_variant(node.op_type, rounding)
     [result] = builder.op(
         operator, inputs, unit.output.dtype, unit.name, _to(unit.output.dtype), unit.shape
     )
@@ -62,7 +55,7 @@ def lower_mul(scope: Scope, unit: Unit) -> ir.Value:
         *builder.multiplier(first.scale * second.scale / unit.output.scale[0], unit.name),
         *builder.limits(unit.output, unit.clamp),
     ]
-    operator = _variant("Mul", rounding)
+    operator = rounding_variant("Mul", rounding)
     [result] = builder.op(
         operator, inputs, unit.output.dtype, unit.name, _to(unit.output.dtype), unit.shape
     )
@@ -87,19 +80,21 @@ def lower_mean(scope: Scope, unit: Unit) -> ir.Value:
     count = math.prod(int(d) for d in reduced)  # type: ignore[arg-type]
     if count == 0:
         raise RefusedError("the mean of no elements is not defined")
-    fixed = _fold_count(quantize_multiplier(source.scale / unit.output.scale[0]), count)
+    multiplier, shift = _fold_count(
+        quantize_multiplier(source.scale / unit.output.scale[0]), count
+    )
     rounding = builder.profile.rounding("mean", source.dtype)
     inputs = [
         source.value,
         builder.constant(axes, "int64", f"{unit.name}_axes"),
         builder.int32(-count * source.zero_point),
-        builder.constant(fixed.multiplier, "int32", f"{unit.name}_multiplier"),
-        builder.constant(fixed.shift, "int8", f"{unit.name}_shift"),
+        builder.constant(multiplier, "int32", f"{unit.name}_multiplier"),
+        builder.constant(shift, "int8", f"{unit.name}_shift"),
         *builder.limits(unit.output, unit.clamp),
     ]
     attributes = {"keepdims": keepdims, **_to(unit.output.dtype)}
     [result] = builder.op(
-        _variant("Mean", rounding), inputs, unit.output.dtype, unit.name, attributes, unit.shape
+        rounding_variant("Mean", rounding), inputs, unit.output.dtype, unit.name, attributes, unit.shape
     )
     return result
 
@@ -117,12 +112,12 @@ def _reduce_axes(scope: Scope, node: ir.Node, rank: int) -> list[int]:
     return sorted(int(a) % rank for a in np.asarray(stated).reshape(-1))
 
 
-def _fold_count(fixed: FixedPoint, count: int) -> FixedPoint:
+def _fold_count(fixed: FixedPoint, count: int) -> tuple[int, int]:
     """``multiplier / count`` as TFLite's MEAN computes it: ``(m << k) // n``, shift + k."""
     multiplier, shift = int(fixed.multiplier), int(fixed.shift)
     exponent = 31 - shift
     k = min(count.bit_length() - 1, 32, 31 + exponent)
-    return FixedPoint(np.array((multiplier << k) // count, np.int32), np.array(shift + k, np.int64))
+    return (multiplier << k) // count, shift + k
 
 
 def lower_prelu(scope: Scope, unit: Unit) -> ir.Value:
@@ -143,7 +138,7 @@ def lower_prelu(scope: Scope, unit: Unit) -> ir.Value:
         ),
         *builder.limits(unit.output, unit.clamp),
     ]
-    operator = _variant("PRelu", rounding)
+    operator = rounding_variant("PRelu", rounding)
     [result] = builder.op(
         operator, inputs, unit.output.dtype, unit.name, _to(unit.output.dtype), unit.shape
     )

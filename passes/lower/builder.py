@@ -8,20 +8,15 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
 from intaglio.passes.annotations import set_quantization, set_source_value
-from intaglio.passes.dialect.functions import DOMAIN
+from intaglio.passes.dialect.functions import DOMAIN, SPECIFICATIONS
 from intaglio.passes.provenance import inherit_sources
 from intaglio.transforms.fixed_point import Rounding, quantize_multiplier
 from intaglio.transforms.profiles import Profile
 from intaglio.transforms.scales import TensorQuantization
 
-_RESCALE = {
-    Rounding.DOUBLE: "RescaleDouble",
-    Rounding.SINGLE: "RescaleSingle",
-    Rounding.WIDE: "RescaleWide",
-}
+_SUFFIX = {Rounding.DOUBLE: "Double", Rounding.SINGLE: "Single", Rounding.WIDE: "Wide"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,8 +125,14 @@ class Builder:
             The outputs.
         """
         domain = "" if operator in _STANDARD else DOMAIN
+        stated = dict(attributes or {})
+        if domain:
+            # Spelled out: not every tool that inlines functions fills in defaults.
+            for known in SPECIFICATIONS[operator].attributes:
+                if known.default is not None:
+                    stated.setdefault(known.name, known.default)
         attrs = []
-        for key, value in (attributes or {}).items():
+        for key, value in stated.items():
             attrs.append(
                 value if isinstance(value, ir.Attr) else ir.convenience.convert_attribute(key, value)
             )
@@ -203,7 +204,7 @@ class Builder:
         """
         multiplier, shift = self.multiplier(scale, name, channel_shape)
         [result] = self.op(
-            _RESCALE[rounding],
+            rounding_variant("Rescale", rounding),
             [accumulator, multiplier, shift, *self.limits(output, clamp)],
             output.dtype,
             name,
@@ -249,9 +250,9 @@ def onnx_type(dtype: str) -> int:
     return int(ir.DataType.from_numpy(np.dtype(dtype)))
 
 
-def as_array(value: NDArray[Any] | Any) -> NDArray[Any]:
-    """``value`` as an array."""
-    return np.asarray(value)
+def rounding_variant(operator: str, rounding: Rounding) -> str:
+    """Name of the function of the dialect that does ``operator`` with ``rounding``."""
+    return operator + _SUFFIX[rounding]
 
 
 _STANDARD = frozenset(
@@ -262,6 +263,7 @@ _STANDARD = frozenset(
         "ConvInteger",
         "DepthToSpace",
         "DequantizeLinear",
+        "Div",
         "Expand",
         "Flatten",
         "Gather",

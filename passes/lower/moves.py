@@ -18,7 +18,7 @@ from intaglio.transforms.resize import linear_neighbors
 from intaglio.transforms.scales import TensorQuantization
 
 #: Moves without an int16 kernel in onnxruntime.
-_WIDENED = frozenset({"Pad", "DepthToSpace", "SpaceToDepth", "Resize", "Tile", "Expand"})
+_WIDENED = frozenset({"Pad", "Resize", "Tile", "Expand"})
 
 
 def lower_move(scope: Scope, unit: Unit) -> ir.Value:
@@ -53,6 +53,56 @@ def lower_move(scope: Scope, unit: Unit) -> ir.Value:
         return result
     moved = Quantized(result, source.quantization)
     return builder.requantize(moved, unit.output, unit.name, shape=unit.shape)
+
+
+def lower_block_move(scope: Scope, unit: Unit) -> ir.Value:
+    """DepthToSpace and SpaceToDepth; int16 by Reshape, Transpose, Reshape."""
+    node, builder = unit.node, scope.builder
+    source = scope.tensor(node.inputs[0])
+    if source.dtype == "int8":
+        return lower_move(scope, unit)
+    block = int(attribute(node, "blocksize"))
+    dims = node.inputs[0].shape if node.inputs[0] is not None else None
+    if dims is None or not isinstance(dims[1], int):
+        static_dims(node.inputs[0], f"an int16 {node.op_type}")
+    channels = int(dims[1])  # type: ignore[index,arg-type]
+    name = unit.name
+
+    def vector(*numbers: int) -> ir.Value:
+        return builder.constant(numbers, "int64", f"{name}_dims")
+
+    [size] = builder.op(
+        "Shape", [source.value], "int64", f"{name}_size", {"start": 2, "end": 4}
+    )
+    if node.op_type == "DepthToSpace":
+        kept = channels // (block * block)
+        column_row = _text(node, "mode", "DCR") == "CRD"
+        lead = vector(0, kept, block, block) if column_row else vector(0, block, block, kept)
+        order = [0, 1, 4, 2, 5, 3] if column_row else [0, 3, 4, 1, 5, 2]
+        [split] = builder.op("Concat", [lead, size], "int64", f"{name}_split", {"axis": 0})
+        [grown] = builder.op("Mul", [size, vector(block, block)], "int64", f"{name}_grown")
+        [final] = builder.op("Concat", [vector(0, kept), grown], "int64", f"{name}_dims", {"axis": 0})
+    else:
+        [shrunk] = builder.op("Div", [size, vector(block, block)], "int64", f"{name}_shrunk")
+        parts = [
+            builder.op("Gather", [shrunk, vector(axis)], "int64", f"{name}_extent_{axis}")[0]
+            for axis in (0, 1)
+        ]
+        cut = [vector(0, channels), parts[0], vector(block), parts[1], vector(block)]
+        order = [0, 3, 5, 1, 2, 4]
+        [split] = builder.op("Concat", cut, "int64", f"{name}_split", {"axis": 0})
+        lead = vector(0, channels * block * block)
+        [final] = builder.op("Concat", [lead, shrunk], "int64", f"{name}_dims", {"axis": 0})
+    [blocks] = builder.op("Reshape", [source.value, split], "int16", f"{name}_blocks")
+    [turned] = builder.op("Transpose", [blocks], "int16", f"{name}_turned", {"perm": order})
+    same = source.quantization == unit.output
+    moved = name if same else f"{name}_moved"
+    [result] = builder.op("Reshape", [turned, final], "int16", moved, shape=unit.shape)
+    if same:
+        return result
+    return builder.requantize(
+        Quantized(result, source.quantization), unit.output, name, shape=unit.shape
+    )
 
 
 def lower_identity(scope: Scope, unit: Unit) -> ir.Value:

@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from intaglio.passes.lower.builder import Quantized
+from intaglio.passes.lower.builder import Quantized, onnx_type, rounding_variant
 from intaglio.passes.lower.unit import UNBOUNDED, RefusedError, Scope, Unit
 from intaglio.passes.operators import UNARY, clamp_bounds, is_clamp
 from intaglio.transforms.fixed_point import quantize_multiplier, requantize
@@ -43,6 +43,8 @@ def lower_region(scope: Scope, unit: Unit) -> ir.Value:
             return builder.requantize(
                 source, unit.output, unit.name, clamp=clamp, shape=unit.shape
             )
+        if _is_leaky_relu(unit, root):
+            return _leaky_relu(scope, unit, source)
         return _interpolated(scope, unit, root, source)
     entries = _fixed_point_entries(scope, unit, root, source, clamp)
     if entries is None:
@@ -157,7 +159,6 @@ def _fixed_point_entries(
     output = unit.output
     difference = np.arange(-128, 128, dtype=np.int64) - source.zero_point
     ratio = source.scale / output.scale[0]
-    node = unit.value.producer()
     if clamp is not None:
         rounding = profile.rounding("requantize", source.dtype)
         fixed = quantize_multiplier(ratio)
@@ -165,10 +166,9 @@ def _fixed_point_entries(
         return requantize(
             difference, fixed, rounding, output.zero_point[0], low, high, output.dtype
         )
-    if node is not None and node.op_type == "LeakyRelu" and node.inputs[0] is root:
+    if _is_leaky_relu(unit, root):
         rounding = profile.rounding("leaky_relu", source.dtype)
-        # TFLite narrows alpha to float32 before it forms the multiplier.
-        alpha = float(np.float32(node.attributes.get_float("alpha", 0.01)))
+        alpha = _alpha(unit)
         halves = [
             requantize(
                 difference,
@@ -185,6 +185,44 @@ def _fixed_point_entries(
         levels = np.where(difference >= 0, halves[0], halves[1]) + output.zero_point[0]
         return np.clip(levels, output.minimum, output.maximum)
     return None
+
+
+def _is_leaky_relu(unit: Unit, root: ir.Value) -> bool:
+    node = unit.value.producer()
+    return node is not None and node.op_type == "LeakyRelu" and node.inputs[0] is root
+
+
+def _alpha(unit: Unit) -> float:
+    node = unit.value.producer()
+    stated = 0.01 if node is None else node.attributes.get_float("alpha", 0.01)
+    # TFLite narrows alpha to float32 before it forms the multiplier.
+    return float(np.float32(stated))
+
+
+def _leaky_relu(scope: Scope, unit: Unit, source: Quantized) -> ir.Value:
+    """int16 LEAKY_RELU: a PRelu with the slope in the multiplier, exact at the bend."""
+    builder = scope.builder
+    alpha = _alpha(unit)
+    rounding = builder.profile.rounding("leaky_relu", source.dtype)
+    ratio = source.scale / unit.output.scale[0]
+    inputs = [
+        source.value,
+        builder.int32(source.zero_point),
+        builder.constant(-1 if alpha < 0 else 1, "int8", "int8_slope"),
+        *builder.multiplier(ratio, f"{unit.name}_positive"),
+        *builder.multiplier(ratio * abs(alpha), f"{unit.name}_negative"),
+        *builder.limits(unit.output, UNBOUNDED),
+    ]
+    operator = rounding_variant("PRelu", rounding)
+    [result] = builder.op(
+        operator,
+        inputs,
+        unit.output.dtype,
+        unit.name,
+        {"to": onnx_type(unit.output.dtype)},
+        unit.shape,
+    )
+    return result
 
 
 def _interpolated(scope: Scope, unit: Unit, root: ir.Value, source: Quantized) -> ir.Value:

@@ -32,6 +32,7 @@ from intaglio.passes.lower.convolutions import (
 )
 from intaglio.passes.lower.integer_only import find_float_tensors
 from intaglio.passes.lower.moves import (
+    lower_block_move,
     lower_concat,
     lower_identity,
     lower_move,
@@ -67,6 +68,8 @@ LOWERINGS: Mapping[str, Lowering] = {
     "AveragePool": lower_pool_average,
     "Concat": lower_concat,
     "Conv": lower_conv,
+    "DepthToSpace": lower_block_move,
+    "SpaceToDepth": lower_block_move,
     "ConvTranspose": lower_conv_transpose,
     "Gemm": lower_gemm,
     "GlobalAveragePool": lower_mean,

@@ -63,14 +63,12 @@ def test_double_equals_the_two_steps_of_gemmlowp(acc: int, multiplier: int, shif
 
 
 def test_double_equals_the_two_steps_around_every_tie_and_shift() -> None:
-    multipliers = (2**30, 2**30 + 1, 3 * 2**29, 2**31 - 1)
     for shift in range(2, 63):
-        for multiplier in multipliers:
-            near = (2**62 >> (62 - min(shift, 61))) // multiplier // 2
-            values = {0, 1, -1, 2**31 - 1, -(2**31)}
-            values |= {
-                sign * (k * near + d) for sign in (1, -1) for k in (1, 3) for d in (-1, 0, 1)
-            }
+        for multiplier in (2**30, 2**30 + 1, 3 * 2**29, 2**31 - 1):
+            # The product is near one half of 2^shift at odd multiples of this.
+            half = (1 << shift) // multiplier // 2
+            near = {sign * odd * half for sign in (1, -1) for odd in (1, 3, 5)}
+            values = {v + d for v in near for d in (-1, 0, 1)} | {2**31 - 1, -(2**31)}
             for acc in (v for v in values if -(2**31) <= v < 2**31):
                 expected = gemmlowp_double(acc, multiplier, shift)
                 assert rescale_double(acc, multiplier, shift) == expected, (acc, multiplier, shift)

@@ -246,7 +246,7 @@ def test_bias_scale_is_the_float32_product() -> None:
     assert bias.scale == tuple(float(np.float32(float(x) * s)) for s in weight.scale)
     assert (bias.dtype, bias.zero_point, bias.axis) == ("int32", (0, 0), 0)
     assert bias_quantization(0.7, TensorQuantization("int8", (0.1,), (0,))).axis is None
-    with pytest.raises(ValueError, match="product|times"):
+    with pytest.raises(ValueError, match="times"):
         bias_quantization(1e-30, TensorQuantization("int8", (1e-30,), (0,)))
 
 

@@ -40,7 +40,7 @@ def compare(rounding, acc, multiplier, shift, zero_point=0, minimum=INT32.min, m
     expected = rescale(rounding, acc, multiplier, shift, zero_point, minimum, maximum)
     wrong = np.flatnonzero(result != expected)
     assert wrong.size == 0, [
-        (int(array.ravel()[wrong[0]]) for array in (acc, multiplier, shift, result, expected))
+        int(array.ravel()[wrong[0]]) for array in (acc, multiplier, shift, result, expected)
     ]
 
 

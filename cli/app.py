@@ -1,0 +1,273 @@
+"""The command line: arguments in, one call of the public API each, tables or JSON out.
+
+This module imports nothing heavy, so that ``--help`` and shell completion answer at once; each
+command imports what it needs when it runs.
+"""
+
+from __future__ import annotations
+
+import enum
+import signal
+import sys
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from intaglio.cli.completion import complete_recipes, complete_targets
+from intaglio.cli.output import Output
+
+app = typer.Typer(
+    name="intaglio",
+    help="Turn trained ONNX models into integer-only artifacts, and prove what they compute.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_JSON = typer.Option("--json", help="Print JSON on stdout and nothing else there.")
+_QUIET = typer.Option("--quiet", "-q", help="Print errors only.")
+_DEBUG = typer.Option("--debug", help="Show a traceback when something fails.")
+_SHAPE = typer.Option(
+    "--shape", metavar="NAME=1,3,96,96", help="Bind a symbolic shape of an input. (repeatable)"
+)
+
+Json = Annotated[bool, _JSON]
+Quiet = Annotated[bool, _QUIET]
+Debug = Annotated[bool, _DEBUG]
+Shapes = Annotated[list[str] | None, _SHAPE]
+
+
+class Listing(str, enum.Enum):
+    """What ``list`` can list."""
+
+    recipes = "recipes"
+    passes = "passes"
+    targets = "targets"
+
+
+class Border(str, enum.Enum):
+    """Border of integer artifacts."""
+
+    integer = "integer"
+    float = "float"
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        import intaglio
+
+        typer.echo(f"intaglio {intaglio.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Options of the program itself."""
+
+
+@app.command()
+def inspect(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="An ONNX file, or a bundle.")],
+    shape: Shapes = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Show operators, shapes, parameters, multiply-accumulates and bytes of a model."""
+    with Output(as_json, quiet, debug) as output:
+        from intaglio.cli.commands import run_inspect
+
+        run_inspect(output, model, shape or [])
+
+
+@app.command()
+def convert(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="An ONNX file.")],
+    out: Annotated[str, typer.Option("--out", "-o", metavar="DIR", help="Folder to write.")],
+    recipe: Annotated[
+        str,
+        typer.Option(
+            "--recipe",
+            "-r",
+            help="A recipe, several joined by commas, or the path of a .toml file.",
+            autocompletion=complete_recipes,
+        ),
+    ] = "int8",
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--target",
+            "-t",
+            help="What to write: onnx-qdq, onnx-integer (both by default). (repeatable)",
+            autocompletion=complete_targets,
+        ),
+    ] = None,
+    calibration: Annotated[
+        str | None,
+        typer.Option(
+            "--calibration",
+            "-c",
+            metavar="DATA",
+            help="Real inputs: .npz, .npy, a folder of images or of wav files.",
+        ),
+    ] = None,
+    random_calibration: Annotated[
+        bool,
+        typer.Option(
+            "--random-calibration",
+            help="Calibrate on random numbers: for trials only, accuracy will be poor.",
+        ),
+    ] = False,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            "-s",
+            metavar="PASS.OPTION=VALUE",
+            help="Set any option; `intaglio list passes` shows them. (repeatable)",
+        ),
+    ] = None,
+    shape: Shapes = None,
+    io: Annotated[
+        Border | None,
+        typer.Option("--io", help="Inputs and outputs of integer artifacts."),
+    ] = None,
+    plan: Annotated[
+        str | None,
+        typer.Option("--plan", metavar="FILE", help="Replay the plan.json of a bundle."),
+    ] = None,
+    keep_steps: Annotated[
+        bool, typer.Option("--keep-steps", help="Save the model after every step.")
+    ] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Convert a model: write a bundle of integer-only artifacts."""
+    with Output(as_json, quiet, debug) as output:
+        from intaglio.cli.commands import run_convert
+
+        run_convert(
+            output,
+            model=model,
+            out=out,
+            recipe=recipe,
+            targets=target,
+            calibration=calibration,
+            random_calibration=random_calibration,
+            settings=[*(setting or []), *([f"io={io.value}"] if io else [])],
+            shapes=shape or [],
+            plan=plan,
+            keep_steps=keep_steps,
+        )
+
+
+@app.command()
+def verify(
+    bundle: Annotated[str, typer.Argument(metavar="DIR", help="A bundle.")],
+    inputs: Annotated[
+        str | None,
+        typer.Option(
+            "--inputs",
+            "-i",
+            metavar="DATA",
+            help="Inputs to compare on, with labels for accuracy; else those in the bundle.",
+        ),
+    ] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option("--samples", "-n", min=1, help="Use only so many of the inputs."),
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option("--metric", help="Accuracy as top1, psnr or mse."),
+    ] = None,
+    require: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--require", metavar="exact|lsb=N|sqnr=DB", help="Fail unless so. (repeatable)"
+        ),
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Compare all artifacts of a bundle with each other and with the float model."""
+    with Output(as_json, quiet, debug) as output:
+        from intaglio.cli.commands import run_verify
+
+        run_verify(output, bundle, inputs, samples, metric, require or [])
+
+
+@app.command()
+def run(
+    artifact: Annotated[
+        str, typer.Argument(metavar="DIR|ARTIFACT", help="A bundle, an artifact, or an ONNX file.")
+    ],
+    source: Annotated[
+        str, typer.Option("--input", "-i", metavar="x.npy|x.npz", help="Arrays to feed.")
+    ],
+    result: Annotated[
+        str | None,
+        typer.Option("--output", "-o", metavar="y.npy|y.npz", help="File to write."),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--target",
+            "-t",
+            "--runtime",
+            help="Which artifact of a bundle; `source` is the float model.",
+            autocompletion=complete_targets,
+        ),
+    ] = None,
+    quantize_io: Annotated[
+        bool,
+        typer.Option(
+            "--quantize-io", help="Take and give real values at integer inputs and outputs."
+        ),
+    ] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Run one artifact on arrays from a file."""
+    with Output(as_json, quiet, debug) as output:
+        from intaglio.cli.commands import run_artifact
+
+        run_artifact(output, artifact, source, result, target, quantize_io)
+
+
+@app.command("list")
+def list_(
+    what: Annotated[Listing, typer.Argument(help="What to list.")],
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """List recipes, passes with their options, or targets."""
+    with Output(as_json, quiet, debug) as output:
+        from intaglio.cli.commands import run_list
+
+        run_list(output, what.value)
+
+
+def _terminate(signum: int, frame: FrameType | None) -> None:
+    """Leaves like an error would, so that temporary folders are removed."""
+    raise SystemExit(128 + signum)
+
+
+def main() -> None:
+    """Entry point of the ``intaglio`` program."""
+    signal.signal(signal.SIGTERM, _terminate)
+    app(prog_name="intaglio")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

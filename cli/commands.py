@@ -1,0 +1,174 @@
+"""What each command does: parse text arguments, call the public API, hand over the result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+import intaglio
+from intaglio.bundle import MANIFEST
+from intaglio.bundle_files import jsonable
+from intaglio.catalog import describe_passes, describe_recipes, describe_targets
+from intaglio.cli import tables
+from intaglio.cli.bars import bars
+from intaglio.cli.output import Output
+from intaglio.conversion import DEFAULT_TARGETS
+from intaglio.errors import RecipeError, VerificationError
+from intaglio.inspection import inspect_bundle
+from intaglio.running import (
+    check_output_name,
+    open_runnable,
+    read_inputs,
+    run_batched,
+    write_outputs,
+)
+
+# Larger outputs are not printed as JSON values; --output writes them.
+_MOST_VALUES = 10_000
+
+
+def run_inspect(output: Output, path: str, shapes: Sequence[str]) -> None:
+    """``intaglio inspect``."""
+    if (Path(path) / MANIFEST).is_file():
+        data = inspect_bundle(path)
+        output.result(jsonable(data), lambda console: tables.bundle(console, data))
+        return
+    found = intaglio.inspect_model(path, parse_shapes(shapes))
+    output.result(jsonable(found.to_dict()), lambda console: tables.model(console, found))
+
+
+def run_convert(
+    output: Output,
+    *,
+    model: str,
+    out: str,
+    recipe: str,
+    targets: Sequence[str] | None,
+    calibration: str | None,
+    random_calibration: bool,
+    settings: Sequence[str],
+    shapes: Sequence[str],
+    plan: str | None,
+    keep_steps: bool,
+) -> None:
+    """``intaglio convert``."""
+    with bars(output) as progress:
+        bundle = intaglio.convert(
+            model,
+            recipe,
+            targets or DEFAULT_TARGETS,
+            calibration,
+            out,
+            sets=settings,
+            shapes=parse_shapes(shapes),
+            plan=plan,
+            random_calibration=random_calibration,
+            keep_steps=keep_steps,
+            progress=progress,
+        )
+    if random_calibration:
+        output.warn("calibrated on random numbers: accuracy means nothing; give --calibration DATA")
+    done = bundle.conversion
+    extra: dict[str, Any] = {}
+    if done is not None:
+        extra = {
+            "seconds": done.seconds,
+            "peak_memory_bytes": done.peak_memory_bytes,
+            "facts": done.facts,
+        }
+    output.result(
+        jsonable({**bundle.manifest, **extra}),
+        lambda console: tables.conversion(console, bundle),
+    )
+
+
+def run_verify(
+    output: Output,
+    folder: str,
+    inputs: str | None,
+    samples: int | None,
+    metric: str | None,
+    require: Sequence[str],
+) -> None:
+    """``intaglio verify``: exit code 5 where something is not as it should be."""
+    with bars(output) as progress:
+        report = intaglio.verify(
+            intaglio.load(folder),
+            inputs=inputs,
+            samples=samples,
+            metric=metric,
+            require=require,
+            progress=progress,
+        )
+    output.result(report.to_dict(), lambda console: tables.verification(console, report))
+    if not report.ok:
+        if output.quiet:
+            for failure in report.failures:
+                output.warn(failure)
+        raise typer.Exit(VerificationError.exit_code)
+
+
+def run_artifact(
+    output: Output,
+    path: str,
+    source: str,
+    result: str | None,
+    target: str | None,
+    quantize_io: bool,
+) -> None:
+    """``intaglio run``."""
+    session = open_runnable(path, target, quantize_io=quantize_io)
+    if result is not None:
+        check_output_name(Path(result), len(session.artifact.outputs))
+    arrays = read_inputs(source, session.artifact.inputs)
+    outputs = run_batched(session, arrays)
+    if result is not None:
+        write_outputs(result, outputs)
+    data = {
+        "artifact": session.artifact.path,
+        "outputs": {
+            name: {
+                "shape": list(array.shape),
+                "dtype": array.dtype.name,
+                "values": array if result is None and array.size <= _MOST_VALUES else None,
+            }
+            for name, array in outputs.items()
+        },
+        "written": result,
+    }
+    output.result(jsonable(data), lambda console: tables.outputs(console, outputs, result))
+
+
+def run_list(output: Output, what: str) -> None:
+    """``intaglio list``."""
+    describe = {
+        "recipes": describe_recipes,
+        "passes": describe_passes,
+        "targets": describe_targets,
+    }[what]
+    rows = describe()
+    output.result(jsonable({what: rows}), lambda console: tables.listing(console, what, rows))
+
+
+def parse_shapes(texts: Sequence[str]) -> dict[str, list[int]]:
+    """Reads ``NAME=1,3,96,96``.
+
+    Raises:
+        RecipeError: A text is not of that form.
+    """
+    shapes = {}
+    for text in texts:
+        name, _, numbers = text.rpartition("=")
+        try:
+            shape = [int(number) for number in numbers.split(",")]
+        except ValueError:
+            shape = []
+        if not name or not shape or min(shape) < 1:
+            raise RecipeError(
+                f"'{text}' is not a shape", remedy="write it as --shape NAME=1,3,96,96"
+            )
+        shapes[name] = shape
+    return shapes

@@ -1,0 +1,248 @@
+"""Tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from intaglio.bundle import Bundle
+    from intaglio.inspection import Inspection
+    from intaglio.targets.base import TensorSpec
+    from intaglio.verify_report import VerifyReport
+
+_WORST_LAYERS = 10
+
+
+def model(console: Console, found: Inspection) -> None:
+    """Prints what is in a model, node by node."""
+    table = _table("layer", "operator", "output", right=("parameters", "bytes", "MACs"))
+    for layer in found.layers:
+        table.add_row(
+            escape(layer.name),
+            layer.operator,
+            _shape(layer.output_shape),
+            f"{layer.parameters:,}" if layer.parameters else "",
+            f"{layer.parameter_bytes:,}" if layer.parameters else "",
+            _count(layer.macs) if layer.macs != 0 else "",
+        )
+    table.add_section()
+    table.add_row(
+        "total",
+        f"{sum(found.operators.values())}",
+        "",
+        f"{found.parameters:,}",
+        f"{found.parameter_bytes:,}",
+        _count(found.macs),
+    )
+    console.print(table)
+    for kind, specs in (("input", found.inputs), ("output", found.outputs)):
+        for spec in specs:
+            console.print(f"{kind}: {_spec(spec)}", highlight=False, markup=False)
+    counts = ", ".join(f"{name} {count}" for name, count in found.operators.items())
+    console.print(f"operators: {counts}", highlight=False, markup=False)
+    if found.quantized:
+        console.print("quantized already: its scales are kept, no calibration is needed")
+
+
+def bundle(console: Console, data: Mapping[str, Any]) -> None:
+    """Prints what is in a bundle."""
+    console.print(
+        f"recipe {data['recipe']}, profile {data['profile']}, from {data['source']['path']}",
+        highlight=False,
+        markup=False,
+    )
+    _calibration(console, data["calibration"])
+    console.print(_artifacts(data["artifacts"]))
+    table = _table("step", "for", right=("changes", "skips"))
+    for step in data["steps"]:
+        table.add_row(step["name"], step["phase"], str(step["changes"]), str(step["skips"]))
+    console.print(table)
+
+
+def conversion(console: Console, made: Bundle) -> None:
+    """Prints what a conversion did and wrote."""
+    done = made.conversion
+    if done is not None:
+        table = _table("step", "for", right=("changes", "skips", "seconds"))
+        for record in done.records:
+            table.add_row(
+                record.name,
+                record.phase,
+                str(len(record.changes)),
+                str(len(record.skips)),
+                f"{record.seconds:.2f}",
+            )
+        console.print(table)
+    _calibration(console, made.manifest["calibration"])
+    console.print(_artifacts(made.manifest["artifacts"]))
+    if done is not None:
+        memory = done.peak_memory_bytes
+        spent = f"{done.seconds:.1f} s"
+        if memory is not None:
+            spent += f", at most {memory / 2**20:.0f} MiB of memory"
+        console.print(spent, highlight=False)
+    console.print(f"next: intaglio verify {made.folder}", highlight=False, markup=False)
+
+
+def verification(console: Console, report: VerifyReport) -> None:
+    """Prints what ``verify`` found: pairs, worst layers, accuracy, verdict."""
+    table = _table(
+        "artifact",
+        "reference",
+        "arithmetic",
+        "verdict",
+        right=("max error [LSB]", "values that differ", "SQNR [dB]"),
+    )
+    for pair in report.pairs:
+        color = {"exact": "green", "different": "yellow", "failed": "red"}.get(pair.verdict, "")
+        verdict = f"[{color}]{pair.verdict}[/{color}]" if color else pair.verdict
+        table.add_row(
+            pair.artifact,
+            pair.reference,
+            pair.arithmetic,
+            verdict,
+            _number(pair.max_error_lsb, "g"),
+            _percent(pair.mismatch_fraction),
+            _number(pair.sqnr_db, ".1f"),
+        )
+    console.print(table)
+    if report.layers:
+        table = _table(
+            "worst layers", "operator", "artifact", right=("SQNR [dB]", "loses [dB]", "saturated")
+        )
+        table.add_column("suggestion")
+        for layer in report.layers[:_WORST_LAYERS]:
+            table.add_row(
+                escape(layer.node or layer.tensor),
+                layer.operator,
+                layer.artifact,
+                _number(layer.sqnr_db, ".1f"),
+                _number(layer.drop_db, ".1f"),
+                _percent(layer.saturated_low + layer.saturated_high),
+                escape(layer.suggestion),
+            )
+        console.print(table)
+    if report.accuracy:
+        names = list(dict.fromkeys(name for found in report.accuracy.values() for name in found))
+        table = _table("accuracy", right=tuple(names))
+        for artifact, found in report.accuracy.items():
+            table.add_row(artifact, *(_number(found.get(name), ".4g") for name in names))
+        console.print(table)
+    for warning in report.warnings:
+        console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False)
+    for failure in report.failures:
+        console.print(f"failed: {failure}", style="bold red", markup=False, highlight=False)
+    if report.ok:
+        console.print("verified", style="bold green")
+
+
+def outputs(console: Console, found: Mapping[str, NDArray[Any]], written: str | None) -> None:
+    """Prints a summary of output arrays."""
+    table = _table("output", "type", "shape", right=("least", "mean", "largest"))
+    for name, array in found.items():
+        numbers = ["", "", ""]
+        if array.size:
+            numbers = [f"{v:.6g}" for v in (np.min(array), np.mean(array), np.max(array))]
+        table.add_row(escape(name), array.dtype.name, _shape(array.shape), *numbers)
+    console.print(table)
+    if written is not None:
+        console.print(f"written to {written}", highlight=False, markup=False)
+
+
+def listing(console: Console, what: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Prints recipes, passes or targets."""
+    if what == "recipes":
+        table = _table("recipe", "description", "profile", "steps")
+        for row in rows:
+            steps = [s["pass"] + ("" if s["enabled"] else " (off)") for s in row["steps"]]
+            table.add_row(row["name"], row["description"], row["profile"], "\n".join(steps))
+            table.add_section()
+    elif what == "passes":
+        table = _table("pass", "semantics", "data", "what it does, and its options")
+        for row in rows:
+            options = [f"{name} = {value!r}" for name, value in row["options"].items()]
+            table.add_row(
+                row["name"],
+                row["semantics"],
+                "yes" if row["needs_data"] else "",
+                escape("\n  ".join([row["description"], *options])),
+            )
+    else:
+        table = _table("target", "takes", "exact", "prepared by", "what it is")
+        for row in rows:
+            table.add_row(
+                row["name"],
+                row["form"],
+                "yes" if row["exact"] else "no",
+                ", ".join(row["prepare"]),
+                escape(f"{row['description']}\n{len(row['operators'])} operators"),
+            )
+    console.print(table)
+
+
+def _table(*left: str, right: Sequence[str] = ()) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for name in left:
+        table.add_column(name, overflow="fold")
+    for name in right:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _artifacts(rows: Sequence[Mapping[str, Any]]) -> Table:
+    table = _table("artifact", "role", "arithmetic", right=("bytes",))
+    table.add_column("inputs and outputs")
+    for row in rows:
+        inputs = ", ".join(_border(spec) for spec in row["inputs"])
+        results = ", ".join(_border(spec) for spec in row["outputs"])
+        table.add_row(
+            row["path"],
+            row["role"],
+            row["arithmetic"],
+            f"{row['bytes']:,}",
+            escape(f"{inputs} -> {results}"),
+        )
+    return table
+
+
+def _calibration(console: Console, origin: Mapping[str, Any]) -> None:
+    if origin["kind"] == "random":
+        console.print("calibrated on random numbers", style="bold red")
+    elif origin["kind"] == "data":
+        name = f" of {origin['path']}" if origin["path"] else ""
+        console.print(
+            f"calibrated on {origin['samples']} samples{name}", highlight=False, markup=False
+        )
+
+
+def _border(spec: Mapping[str, Any]) -> str:
+    return f"{spec['name']} {spec['dtype']} {_shape(spec['shape'])}"
+
+
+def _spec(spec: TensorSpec) -> str:
+    return f"{spec.name} {spec.dtype} {_shape(spec.shape)}"
+
+
+def _shape(shape: Sequence[int | str]) -> str:
+    return "×".join(str(d) for d in shape)
+
+
+def _count(value: int | None) -> str:
+    return "?" if value is None else f"{value:,}"
+
+
+def _number(value: float | None, form: str) -> str:
+    if value is None or np.isnan(value):
+        return "-"
+    return "∞" if np.isinf(value) else format(value, form)
+
+
+def _percent(fraction: float) -> str:
+    return "-" if np.isnan(fraction) else f"{100 * fraction:.3g} %"
