@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import enum
 import signal
-import sys
 from types import FrameType
 from typing import Annotated
 
@@ -270,4 +269,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

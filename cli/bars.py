@@ -22,7 +22,13 @@ def bars(output: Output) -> Iterator[Progress]:
     if output.quiet or not output.err.is_terminal:
         yield silent
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        TaskID,
+        TextColumn,
+        TimeElapsedColumn,
+    )
     from rich.progress import Progress as Bars
 
     columns = (
@@ -32,7 +38,7 @@ def bars(output: Output) -> Iterator[Progress]:
         TimeElapsedColumn(),
     )
     with Bars(*columns, console=output.err, transient=True) as drawn:
-        tasks = {}
+        tasks: dict[str, TaskID] = {}
 
         def listen(stage: str, done: int, total: int | None) -> None:
             if stage not in tasks:

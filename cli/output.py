@@ -95,7 +95,7 @@ class Output(AbstractContextManager["Output"]):
         if error.exit_code == _BUG:
             self.err.print("this is a bug of ours, not yours", style="bold red")
         if self.as_json:
-            data = {
+            data: dict[str, Any] = {
                 "type": type(error).__name__,
                 "message": error.message,
                 "remedy": error.remedy,

@@ -22,6 +22,7 @@ from intaglio.bundle_files import cannot_write, file_sha256, list_files
 from intaglio.errors import InputError, RecipeError, VerificationError
 from intaglio.registry import load_target
 from intaglio.targets.base import Artifact, RunResult, Session, Target, Tensors, TensorSpec
+from intaglio.transforms.scales import TensorQuantization
 
 if TYPE_CHECKING:
     from intaglio.pipeline import StepRecord
@@ -99,9 +100,10 @@ class BundleSession:
         Returns:
             Outputs and inner tensors (these as they are, never dequantized).
         """
-        if not self._quantize_io:
-            return self._session.run(inputs, inner=inner)
         specs = {spec.name: spec for spec in self.artifact.inputs}
+        if not self._quantize_io:
+            _refuse_real(inputs, specs)
+            return self._session.run(inputs, inner=inner)
         quantized = {name: _to_integers(x, specs.get(name)) for name, x in inputs.items()}
         result = self._session.run(quantized, inner=inner)
         by_name = {spec.name: spec for spec in self.artifact.outputs}
@@ -303,6 +305,18 @@ def check_output(out: Path) -> None:
         )
 
 
+def _refuse_real(inputs: Tensors, specs: Mapping[str, TensorSpec]) -> None:
+    for name, array in inputs.items():
+        spec = specs.get(name)
+        real = np.issubdtype(np.asarray(array).dtype, np.floating)
+        if real and spec is not None and spec.scale is not None:
+            raise InputError(
+                f"input '{name}' takes {spec.dtype} (scale {spec.scale:g}, zero point "
+                f"{spec.zero_point}), not real values",
+                remedy="quantize them, or have it done with --quantize-io (quantize_io=True)",
+            )
+
+
 def _to_integers(array: NDArray[Any], spec: TensorSpec | None) -> NDArray[Any]:
     values = np.asarray(array)
     if spec is None or spec.scale is None or not np.issubdtype(values.dtype, np.floating):
@@ -319,9 +333,7 @@ def _to_real(array: NDArray[Any], spec: TensorSpec | None) -> NDArray[Any]:
     return _quantization(spec).dequantize(array)
 
 
-def _quantization(spec: TensorSpec) -> Any:
-    from intaglio.transforms.scales import TensorQuantization
-
+def _quantization(spec: TensorSpec) -> TensorQuantization:
     return TensorQuantization(spec.dtype, (float(spec.scale or 0),), (spec.zero_point or 0,))
 
 

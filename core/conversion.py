@@ -307,12 +307,12 @@ def _labelled(refusals: Sequence[Refusal], target: str, several: bool) -> list[R
 
 
 def _form(model: ir.Model) -> str:
-    """``quantized``, ``integer`` (no float tensor) or ``float``."""
+    """``quantized``, ``integer`` (as its mark says) or ``float``."""
+    from intaglio.passes.lower.to_integer import FORM_KEY
+
     if is_quantized(model):
         return "quantized"
-    values = [*model.graph.inputs, *(v for node in model.graph for v in node.outputs)]
-    floating = any(v.dtype is not None and v.dtype.is_floating_point() for v in values)
-    return "float" if floating or not len(model.graph) else "integer"
+    return model.metadata_props.get(FORM_KEY, "float")
 
 
 def _profile(recipe: Recipe, targets: Sequence[Target]) -> str:
@@ -396,6 +396,9 @@ def _as_run(recipe: Recipe, records: Sequence[StepRecord]) -> dict[str, Any]:
     for record in records:
         if record.phase != "recipe":
             data["prepare"][record.name] = record.config
+            # ``--set lower.profile`` and ``profile`` are one option; so are the two ways to io.
+            for field in ("profile", "io"):
+                data[field] = record.config.get(field, data[field])
     return data
 
 

@@ -167,7 +167,7 @@ def count_macs(node: ir.Node) -> int | None:
         return math.prod(out_dims) * math.prod(right_dims[1:])
     if node.op_type == "ConvTranspose":
         return math.prod(left_dims) * math.prod(right_dims[1:])
-    transposed = node.op_type == "Gemm" and node.attributes.get_int("transA", 0)
+    transposed = node.attributes.get_int("transA", 0) if node.op_type == "Gemm" else 0
     inner = left_dims[0] if transposed else left_dims[-1]
     return math.prod(out_dims) * inner
 

@@ -30,7 +30,7 @@ else:
     import tomli as tomllib
 
 if TYPE_CHECKING:
-    from intaglio.passes.base import Config
+    from intaglio.passes.base import PassConfig
 
 _TOP_LEVEL = ("profile", "io")
 
@@ -116,7 +116,7 @@ def check_options(recipe: Recipe, target_passes: Iterable[str] = ()) -> None:
         data_options(recipe)
 
 
-def build_config(pass_name: str, options: Mapping[str, Any]) -> Config:
+def build_config(pass_name: str, options: Mapping[str, Any]) -> PassConfig:
     """The typed options of a pass.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from intaglio.errors import RecipeError
 from intaglio.fitting.data import CalibrationData
-from intaglio.passes.base import Config, Pass
+from intaglio.passes.base import PassConfig, Pass
 
 #: Called with the number of samples done and the number there are.
 Progress = Callable[[int, int], None]
@@ -30,7 +30,7 @@ class DataPass(Pass):
 
     needs_data: ClassVar[bool] = True
 
-    def __init__(self, config: Config | None = None, data: CalibrationData | None = None) -> None:
+    def __init__(self, config: PassConfig | None = None, data: CalibrationData | None = None) -> None:
         super().__init__(config)
         self.data = data
         self.progress: Progress | None = None

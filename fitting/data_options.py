@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from intaglio.passes.base import Config
+from intaglio.passes.base import PassConfig
 
 
-class DataOptions(Config):
+class DataOptions(PassConfig):
     """Options of folders of images and of wav files (``--set data.NAME=VALUE``).
 
     A pixel ``p`` (0 to 255) becomes ``(p * scale - mean) / std``; an audio sample is scaled to

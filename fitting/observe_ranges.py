@@ -15,13 +15,13 @@ from intaglio.errors import InputError, RecipeError
 from intaglio.fitting.base import DataPass
 from intaglio.fitting.runner import Runner, batch_size, float_values
 from intaglio.passes.annotations import get_range, set_extremes, set_range
-from intaglio.passes.base import EXACT, Change, Config, Outcome, Skip, outcome
+from intaglio.passes.base import EXACT, Change, PassConfig, Outcome, Skip, outcome
 from intaglio.passes.marks import ALREADY_QUANTIZED, is_quantized
 from intaglio.passes.operators import find_units
 from intaglio.transforms.observers import HistogramObserver, Observer, make_observer
 
 
-class ObserveConfig(Config):
+class ObserveConfig(PassConfig):
     """Options of :class:`ObserveRanges`.
 
     Attributes:

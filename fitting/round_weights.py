@@ -19,7 +19,7 @@ from intaglio.fitting.base import DataPass
 from intaglio.fitting.column_statistics import Moments, collect_moments, moment_bytes
 from intaglio.fitting.layers import Layer, array_of, find_layers, planned_scheme
 from intaglio.passes.annotations import all_values, get_quantization
-from intaglio.passes.base import APPROXIMATE, Change, Config, Outcome, Skip, outcome
+from intaglio.passes.base import APPROXIMATE, Change, PassConfig, Outcome, Skip, outcome
 from intaglio.passes.marks import ALREADY_QUANTIZED, is_done, is_quantized, mark_done
 from intaglio.passes.provenance import source_name
 from intaglio.transforms.rounding import retarget, round_to_gram
@@ -29,7 +29,7 @@ from intaglio.transforms.scales import TensorQuantization
 MOMENT_BYTES = 256 << 20
 
 
-class RoundConfig(Config):
+class RoundConfig(PassConfig):
     """Options of :class:`RoundWeights`.
 
     Attributes:

@@ -60,16 +60,6 @@ def get_quantization(value: ir.Value) -> TensorQuantization | None:
     return None if text is None else TensorQuantization.from_dict(json.loads(text))
 
 
-def set_source_value(value: ir.Value, name: str) -> None:
-    """Notes that ``value`` stands for the value ``name`` of the float source model."""
-    value.metadata_props[VALUE_KEY] = name
-
-
-def get_source_value(value: ir.Value) -> str | None:
-    """Name of the source model's value that ``value`` stands for, or None."""
-    return value.metadata_props.get(VALUE_KEY)
-
-
 def set_precision(value: ir.Value, dtype: str) -> None:
     """Notes that ``value`` is to be quantized as ``dtype`` (``int8`` or ``int16``)."""
     value.metadata_props[PRECISION_KEY] = dtype

@@ -15,7 +15,7 @@ import onnx_ir as ir
 from pydantic import BaseModel, ConfigDict
 
 
-class Config(BaseModel):
+class PassConfig(BaseModel):
     """Typed, frozen options of a pass; unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -84,9 +84,9 @@ class Pass(ir.passes.InPlacePass):
 
     name: ClassVar[str]
     semantics: ClassVar[Semantics]
-    Config: ClassVar[type[Config]] = Config
+    Config: ClassVar[type[PassConfig]] = PassConfig
 
-    def __init__(self, config: Config | None = None) -> None:
+    def __init__(self, config: PassConfig | None = None) -> None:
         self.config: Any = self.Config() if config is None else config
 
     def call(self, model: ir.Model) -> Outcome:

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
-import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
+
+from intaglio.errors import InternalError
 
 #: Operators with a rescaled accumulator.
 KERNELS = frozenset(
@@ -114,11 +116,24 @@ def is_float(value: ir.Value | None) -> bool:
     return value is not None and value.dtype is not None and value.dtype.is_floating_point()
 
 
-def constant_array(value: ir.Value | None) -> NDArray[np.generic] | None:
+def constant_array(value: ir.Value | None) -> NDArray[Any] | None:
     """The value of an initializer, None for anything computed."""
     if value is None or value.const_value is None or value.producer() is not None:
         return None
-    return value.const_value.numpy()
+    array: NDArray[Any] = value.const_value.numpy()
+    return array
+
+
+def required_array(value: ir.Value | None) -> NDArray[Any]:
+    """The value of an initializer that must be one.
+
+    Raises:
+        InternalError: It is computed.
+    """
+    array = constant_array(value)
+    if array is None:
+        raise InternalError(f"'{value.name if value else ''}' was taken for a constant")
+    return array
 
 
 def is_constant(value: ir.Value | None) -> bool:

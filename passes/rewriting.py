@@ -9,6 +9,7 @@ evidence have to survive it.
 from __future__ import annotations
 
 import abc
+import functools
 import inspect
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -23,8 +24,8 @@ from onnx_ir.passes.common import ShapeInferencePass
 from onnxscript.rewriter import pattern
 
 from intaglio.passes.base import Change, Skip
-from intaglio.passes.canonicalize.editing import make_node, remove_dead, replace_output
-from intaglio.passes.provenance import source_name
+from intaglio.passes.canonicalize.editing import remove_dead, replace_output
+from intaglio.passes.provenance import inherit_sources, source_name
 
 
 class LocalRule(abc.ABC):
@@ -32,10 +33,18 @@ class LocalRule(abc.ABC):
 
     ``pattern`` is written as if calling the operators: ``op.Relu(x) + op.Mul(y, slope)``. Its
     arguments after ``op`` name what it binds. Additions and multiplications match in any order.
+
+    Attributes:
+        kind: Kind of the change in the evidence.
+        why: Reason in the evidence.
+        root: Operator that the match ends in.
+        parts: Other operators that it cannot do without; a graph that lacks one is not searched.
     """
 
     kind: ClassVar[str]
     why: ClassVar[str] = ""
+    root: str
+    parts: ClassVar[tuple[str, ...]] = ()
 
     @abc.abstractmethod
     def pattern(self, op: Any, *args: Any) -> Any:
@@ -43,7 +52,7 @@ class LocalRule(abc.ABC):
 
     @abc.abstractmethod
     def check(self, found: dict[str, ir.Value]) -> str | None:
-        """Why the match must be left alone, or None to go ahead."""
+        """Why the match must be left alone; empty when it is no candidate; None to go ahead."""
 
     @abc.abstractmethod
     def rewrite(
@@ -51,14 +60,16 @@ class LocalRule(abc.ABC):
     ) -> list[ir.Node]:
         """The nodes that take the place; the last one's first output replaces ``output``."""
 
-    def __init__(self) -> None:
+    @functools.cached_property
+    def _variants(self) -> list[Any]:
+        """The pattern in every order of its commutative operands."""
         names = list(inspect.signature(self.pattern).parameters)
 
         def replacement(op: Any, **bindings: Any) -> None:
             return None
 
         rule = pattern.RewriteRule(_with_signature(self.pattern, names), replacement)
-        self._variants = list(rule.commute())
+        return list(rule.commute())
 
     def find(
         self, model: ir.Model, node: ir.Node
@@ -73,7 +84,7 @@ class LocalRule(abc.ABC):
             failed = self.check(found)
             if failed is None:
                 return found, tuple(match.nodes)
-            reason = reason or failed
+            reason = reason or failed or None
         return reason
 
 
@@ -104,10 +115,14 @@ def apply_rules(model: ir.Model, rules: Sequence[LocalRule]) -> tuple[list[Chang
     graph = model.graph
     changes: list[Change] = []
     skips: list[Skip] = []
-    for node in list(graph):
+    present = {node.op_type for node in graph}
+    useful = [rule for rule in rules if present.issuperset((rule.root, *rule.parts))]
+    for node in list(graph) if useful else ():
         if node.graph is None:
             continue
-        for rule in rules:
+        for rule in useful:
+            if node.op_type != rule.root:
+                continue
             result = rule.find(model, node)
             if result is None:
                 continue
@@ -129,8 +144,6 @@ def splice(
     graph: ir.Graph, root: ir.Node, matched: Sequence[ir.Node], new_nodes: Sequence[ir.Node]
 ) -> None:
     """Puts ``new_nodes`` in the place of ``matched``, whose last node is ``root``."""
-    from intaglio.passes.provenance import inherit_sources
-
     inherit_sources(new_nodes, [node for node in graph if node in set(matched)])
     graph.insert_before(root, new_nodes)
     replace_output(root.outputs[0], new_nodes[-1].outputs[0])
@@ -174,6 +187,3 @@ def evaluate(node: ir.Node, inputs: Sequence[NDArray[Any] | None]) -> list[NDArr
 def infer_shapes(model: ir.Model) -> bool:
     """Infers shapes again after an edit; returns whether any became known or changed."""
     return bool(ShapeInferencePass(check_type=False, strict_mode=False)(model).modified)
-
-
-__all__ = ["LocalRule", "apply_rules", "evaluate", "infer_shapes", "make_node", "splice"]

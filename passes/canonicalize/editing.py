@@ -112,13 +112,20 @@ def fresh_name(graph: ir.Graph, base: str) -> str:
 
 def add_constant(graph: ir.Graph, base: str, array: NDArray[Any]) -> ir.Value:
     """Adds an initializer named after ``base``."""
-    name = fresh_name(graph, base)
-    tensor = ir.tensor(np.ascontiguousarray(array).reshape(array.shape), name=name)
-    value = ir.Value(
-        name=name, type=ir.TensorType(tensor.dtype), shape=tensor.shape, const_value=tensor
-    )
+    value = constant_value(fresh_name(graph, base), array)
     graph.register_initializer(value)
     return value
+
+
+def constant_value(name: str, array: NDArray[Any]) -> ir.Value:
+    """A value that holds ``array``, in no graph yet."""
+    tensor = ir.tensor(np.ascontiguousarray(array).reshape(array.shape), name=name)
+    return ir.Value(
+        name=name,
+        type=ir.TensorType(tensor.dtype),
+        shape=ir.Shape(array.shape),
+        const_value=tensor,
+    )
 
 
 def set_constant(node: ir.Node, index: int, array: NDArray[Any], base: str) -> None:

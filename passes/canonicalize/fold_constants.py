@@ -22,7 +22,9 @@ from numpy.typing import NDArray
 
 from intaglio.passes.base import EXACT, Change, Outcome, Pass, Semantics, Skip, outcome
 from intaglio.passes.canonicalize.editing import (
+    add_constant,
     constant,
+    constant_value,
     dims,
     drop_unused_constants,
     integer,
@@ -182,8 +184,6 @@ def _fix_shape(node: ir.Node) -> bool:
     # 0 means "copy" here, so a dimension that really is 0 cannot be written.
     if fixed.count(-1) > 1 or 0 in target:
         return False
-    from intaglio.passes.canonicalize.editing import add_constant
-
     node.replace_input_with(
         1, add_constant(node.graph, f"{node.outputs[0].name}_shape", np.asarray(fixed, np.int64))
     )
@@ -215,10 +215,7 @@ def _become_initializers(node: ir.Node, arrays: list[NDArray[Any]]) -> None:
     for output, array in live:
         name = str(output.name)
         output.name = f"{name}_folded"
-        tensor = ir.tensor(np.ascontiguousarray(array).reshape(array.shape), name=name)
-        value = ir.Value(
-            name=name, type=ir.TensorType(tensor.dtype), shape=tensor.shape, const_value=tensor
-        )
+        value = constant_value(name, array)
         for index, found in enumerate(graph.outputs):
             if found is output:
                 graph.outputs[index] = value

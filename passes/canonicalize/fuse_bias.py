@@ -59,7 +59,7 @@ class FuseBias(Pass):
         skips: list[Skip] = []
         for node in list(model.graph):
             if node.graph is not None and is_linear(node):
-                while _fuse_follower(node, changes, skips):
+                while fuse_follower(node, changes, skips):
                     pass
         for node in model.graph:
             if is_linear(node):
@@ -68,7 +68,7 @@ class FuseBias(Pass):
         return outcome(model, changes, skips)
 
 
-def _fuse_follower(node: ir.Node, changes: list[Change], skips: list[Skip]) -> bool:
+def fuse_follower(node: ir.Node, changes: list[Change], skips: list[Skip]) -> bool:
     """Absorbs the next constant Add, Sub, Mul or Div after ``node``; says whether it did."""
     last, moved = node, []
     follower = sole_consumer(node.outputs[0])
@@ -157,9 +157,7 @@ def _complete_bias(node: ir.Node, changes: list[Change]) -> None:
     if weight is None or weight.dtype is None:
         return
     if value is None:
-        set_constant(
-            node, 2, np.zeros(channels, weight.dtype.numpy()), f"{node.name}_bias"
-        )
+        set_constant(node, 2, np.zeros(channels, weight.dtype.numpy()), f"{node.name}_bias")
         changes.append(Change("add_bias", source_name(node), "no bias", "zeros"))
         return
     numbers = bias(node)
@@ -168,4 +166,4 @@ def _complete_bias(node: ir.Node, changes: list[Change]) -> None:
         changes.append(Change("shape_bias", source_name(node), str(value.shape), f"[{channels}]"))
 
 
-__all__ = ["FuseBias"]
+__all__ = ["FuseBias", "fuse_follower"]

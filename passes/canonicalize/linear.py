@@ -20,6 +20,7 @@ from intaglio.passes.canonicalize.editing import (
     operand,
     rank,
     set_constant,
+    static_dims,
 )
 
 LINEAR = ("Conv", "ConvTranspose", "Gemm")
@@ -47,12 +48,12 @@ _FACTORS = ("alpha", "beta")
 def output_channels(node: ir.Node) -> int | None:
     """Number of output channels, None when the weight's shape is not known."""
     weight = node.inputs[1]
-    shape = None if weight is None else weight.shape
-    if shape is None or not all(isinstance(dim, int) for dim in shape):
+    shape = static_dims(weight)
+    if shape is None:
         return None
     if node.op_type == "ConvTranspose":
-        return int(shape[1]) * integer(node, "group", 1)  # weight is [in, out / group, k...]
-    return int(shape[0])
+        return shape[1] * integer(node, "group", 1)  # weight is [in, out / group, k...]
+    return shape[0]
 
 
 def bias(node: ir.Node) -> NDArray[np.float64] | None:
@@ -68,7 +69,7 @@ def bias(node: ir.Node) -> NDArray[np.float64] | None:
         return None
     if array.ndim > 1 and array.shape[-1] != array.size:
         return None
-    return np.broadcast_to(array.reshape(-1).astype(np.float64), (channels,)).copy()
+    return _spread(array, channels)
 
 
 def per_channel(array: NDArray[Any], output: ir.Value, channels: int) -> NDArray[np.float64] | None:
@@ -91,7 +92,11 @@ def per_channel(array: NDArray[Any], output: ir.Value, channels: int) -> NDArray
         return None
     if shape[1] not in (1, channels):
         return None
-    return np.broadcast_to(array.reshape(-1).astype(np.float64), (channels,)).copy()
+    return _spread(array, channels)
+
+
+def _spread(array: NDArray[Any], channels: int) -> NDArray[np.float64]:
+    return np.array(np.broadcast_to(array.reshape(-1), (channels,)), np.float64)
 
 
 def absorb_affine(
@@ -127,9 +132,7 @@ def absorb_affine(
     return None
 
 
-def _scale_weight(
-    node: ir.Node, weight: NDArray[Any], scale: NDArray[np.float64]
-) -> NDArray[Any]:
+def _scale_weight(node: ir.Node, weight: NDArray[Any], scale: NDArray[np.float64]) -> NDArray[Any]:
     wide = weight.astype(np.float64)
     if node.op_type == "ConvTranspose":
         group = integer(node, "group", 1)

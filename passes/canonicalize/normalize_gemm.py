@@ -55,9 +55,7 @@ def _has_vector_bias(node: ir.Node) -> bool:
     return value is None or (array is not None and array.ndim == 1) or _dequantized(value)
 
 
-def _from_matmul(
-    graph: ir.Graph, node: ir.Node, changes: list[Change], skips: list[Skip]
-) -> None:
+def _from_matmul(graph: ir.Graph, node: ir.Node, changes: list[Change], skips: list[Skip]) -> None:
     left, right = node.inputs
     weight = constant(right)
     if left is None or weight is None or weight.ndim != 2 or weight.dtype.kind != "f":
@@ -79,9 +77,7 @@ def _from_matmul(
     changes.append(Change("to_gemm", source_name(new), "MatMul", "Gemm"))
 
 
-def _normalize(
-    graph: ir.Graph, node: ir.Node, changes: list[Change], skips: list[Skip]
-) -> None:
+def _normalize(graph: ir.Graph, node: ir.Node, changes: list[Change], skips: list[Skip]) -> None:
     weight = constant(node.inputs[1])
     if weight is None or weight.dtype.kind != "f":
         skips.append(Skip(source_name(node), "Gemm stays: its weight is dequantized"))
@@ -185,9 +181,7 @@ def _to_matmul(graph: ir.Graph, node: ir.Node, changes: list[Change]) -> None:
             new.append(make_node("Add", [product, third], output, name=f"{name}_add"))
         elif factor != 1.0:
             scale = add_constant(graph, f"{name}_alpha", np.asarray(factor, np.float32))
-            new.append(
-                make_node("Mul", [new[-1].outputs[0], scale], output, name=f"{name}_alpha")
-            )
+            new.append(make_node("Mul", [new[-1].outputs[0], scale], output, name=f"{name}_alpha"))
     _swap(graph, node, new)
     changes.append(
         Change(

@@ -31,7 +31,9 @@ from intaglio.passes.canonicalize.editing import (
 )
 from intaglio.passes.canonicalize.normalize_gemm import normalize_gemms
 from intaglio.passes.canonicalize.normalize_windows import normalize_windows
+from intaglio.passes.canonicalize.recompose_activations import activation_rules
 from intaglio.passes.provenance import inherit_sources, source_name
+from intaglio.passes.rewriting import apply_rules
 
 _AXIS = ("Concat", "Softmax", "LogSoftmax", "Split", "Gather", "Flatten")
 
@@ -49,6 +51,9 @@ class NormalizeOperators(Pass):
         graph = model.graph
         for node in list(graph):
             _normalize(graph, node, changes)
+        done, left = apply_rules(model, activation_rules())
+        changes += done
+        skips += left
         for step in (normalize_windows, normalize_gemms):
             done, left = step(graph)
             changes += done

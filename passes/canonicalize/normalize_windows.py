@@ -2,17 +2,20 @@
 
 ``auto_pad`` becomes ``pads`` (formulas of the ONNX operator specification); ``kernel_shape``,
 ``strides``, ``dilations`` and ``group`` are written out; ``ceil_mode`` becomes padding at the
-end where that is the same. With stride 1, SAME padding is ``(k - 1) * d`` whatever the size; with
-a larger stride the spatial size must be known.
+end where that is the same; ``count_include_pad`` becomes a Pad. With stride 1, SAME padding is
+``(k - 1) * d`` whatever the size; with a larger stride the spatial size must be known.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import onnx_ir as ir
 
 from intaglio.passes.base import Change, Skip
 from intaglio.passes.canonicalize.editing import (
+    add_constant,
     dims,
+    fresh_name,
     integer,
     ints,
     is_standard,
@@ -44,8 +47,10 @@ def normalize_windows(graph: ir.Graph) -> tuple[list[Change], list[Skip]]:
             changes.append(
                 Change("explicit_window", source_name(node), node.op_type, _described(node))
             )
-        if is_standard(node, "AveragePool") and _is_global(node):
-            _make_global(graph, node, changes)
+        if is_standard(node, "AveragePool"):
+            _count_padding(graph, node, changes)
+            if _is_global(node):
+                _make_global(graph, node, changes)
     return changes, skips
 
 
@@ -170,6 +175,40 @@ def _floor_mode(node: ir.Node, extents: list[int], strides: list[int], pads: lis
     node.attributes.pop("ceil_mode", None)
 
 
+def _count_padding(graph: ir.Graph, node: ir.Node, changes: list[Change]) -> None:
+    """Padding that counts in the mean becomes a Pad of zeros, which integer kernels know too."""
+    if not integer(node, "count_include_pad", 0) or integer(node, "ceil_mode", 0):
+        return
+    pads = ints(node, "pads") or []
+    source = node.inputs[0]
+    node.attributes.pop("count_include_pad")
+    if any(pads) and source is not None and source.dtype is not None:
+        axes = len(pads) // 2
+        full = [0, 0, *pads[:axes], 0, 0, *pads[axes:]]
+        parameter = add_constant(graph, f"{node.name}_pads", np.asarray(full, np.int64))
+        zero = add_constant(graph, f"{node.name}_zero", np.zeros((), source.dtype.numpy()))
+        sizes = dims(source) or []
+        shape = ir.Shape(
+            [
+                dim + full[axis] + full[axis + len(sizes)]
+                if isinstance(dim, int)
+                else dim
+                if not (full[axis] or full[axis + len(sizes)])
+                else None
+                for axis, dim in enumerate(sizes)
+            ]
+        )
+        padded = make_node(
+            "Pad", [source, parameter, zero], source, name=f"{node.name}_pad", shape=shape
+        )
+        padded.outputs[0].name = fresh_name(graph, f"{source.name}_padded")
+        inherit_sources([padded], [node])
+        graph.insert_before(node, padded)
+        node.replace_input_with(0, padded.outputs[0])
+        _set(node, "pads", [0] * len(pads))
+    changes.append(Change("explicit_pad", source_name(node), "count_include_pad", "Pad"))
+
+
 def _is_global(node: ir.Node) -> bool:
     shape = static_dims(node.inputs[0])
     kernel = ints(node, "kernel_shape")
@@ -182,9 +221,7 @@ def _is_global(node: ir.Node) -> bool:
 
 
 def _make_global(graph: ir.Graph, node: ir.Node, changes: list[Change]) -> None:
-    new = make_node(
-        "GlobalAveragePool", [node.inputs[0]], node.outputs[0], name=str(node.name)
-    )
+    new = make_node("GlobalAveragePool", [node.inputs[0]], node.outputs[0], name=str(node.name))
     inherit_sources([new], [node])
     graph.insert_before(node, new)
     replace_output(node.outputs[0], new.outputs[0])

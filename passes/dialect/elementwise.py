@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from intaglio.passes.dialect.rescale import NARROW, OUTPUT_STAGE, ROUNDINGS, TO
+from intaglio.passes.dialect.rescale import OUTPUT_STAGE, ROUNDINGS, TO
 from intaglio.passes.dialect.specification import FunctionSpecification, Tensor
 
 _RESULT = Tensor("result", "as attribute to", "broadcast shape of the operands", "requantized")
@@ -36,13 +36,17 @@ def _sum(operator: str, rounding: str) -> FunctionSpecification:
   left_factor = Cast <to = 6> (left_factor_bits)
   a_shifted = Mul (a_centered, left_factor)
   b_shifted = Mul (b_centered, left_factor)
-  no_offset = Constant <value = int64 {{0}}> ()
-  a_scaled = intaglio.Scale{rounding} (a_shifted, a_multiplier, a_shift, no_offset)
-  b_scaled = intaglio.Scale{rounding} (b_shifted, b_multiplier, b_shift, no_offset)
+  no_zero_point = Constant <value = int32 {{0}}> ()
+  lowest = Constant <value = int32 {{-2147483648}}> ()
+  highest = Constant <value = int32 {{2147483647}}> ()
+  a_scaled = intaglio.Rescale{rounding} <to = 6>
+    (a_shifted, a_multiplier, a_shift, no_zero_point, lowest, highest)
+  b_scaled = intaglio.Rescale{rounding} <to = 6>
+    (b_shifted, b_multiplier, b_shift, no_zero_point, lowest, highest)
   total = {operator} (a_scaled, b_scaled)
-  offset = Cast <to = 7> (zero_point)
-  scaled = intaglio.Scale{rounding} (total, multiplier, shift, offset)
-{NARROW}"""
+  result = intaglio.Rescale{rounding} <to: int = @to>
+    (total, multiplier, shift, zero_point, minimum, maximum)
+"""
     return FunctionSpecification(
         name=f"{operator}{rounding}",
         description="Brings both operands to one fine scale, "
@@ -80,9 +84,9 @@ def _product(rounding: str) -> FunctionSpecification:
         output=_RESULT,
         body=f"""{_CENTERED}
   product = Mul (a_centered, b_centered)
-  offset = Cast <to = 7> (zero_point)
-  scaled = intaglio.Scale{rounding} (product, multiplier, shift, offset)
-{NARROW}""",
+  result = intaglio.Rescale{rounding} <to: int = @to>
+    (product, multiplier, shift, zero_point, minimum, maximum)
+""",
     )
 
 
@@ -111,13 +115,15 @@ def _prelu(rounding: str) -> FunctionSpecification:
   centered = Sub (x_integer, x_zero_point)
   slope_integer = Cast <to = 6> (slope)
   sloped = Mul (centered, slope_integer)
-  offset = Cast <to = 7> (zero_point)
-  above = intaglio.Scale{rounding} (centered, positive_multiplier, positive_shift, offset)
-  below = intaglio.Scale{rounding} (sloped, negative_multiplier, negative_shift, offset)
+  above = intaglio.Rescale{rounding} <to = 6>
+    (centered, positive_multiplier, positive_shift, zero_point, minimum, maximum)
+  below = intaglio.Rescale{rounding} <to = 6>
+    (sloped, negative_multiplier, negative_shift, zero_point, minimum, maximum)
   zero = Constant <value = int32 {{0}}> ()
   negative = Less (centered, zero)
-  scaled = Where (negative, below, above)
-{NARROW}""",
+  chosen = Where (negative, below, above)
+  result = Cast <to: int = @to> (chosen)
+""",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from intaglio.passes.dialect.rescale import NARROW, OUTPUT_STAGE, ROUNDINGS, TO
+from intaglio.passes.dialect.rescale import OUTPUT_STAGE, ROUNDINGS, TO
 from intaglio.passes.dialect.specification import Attribute, FunctionSpecification, Tensor
 
 
@@ -27,9 +27,9 @@ def _mean(rounding: str) -> FunctionSpecification:
   x_integer = Cast <to = 6> (x)
   raw_sum = ReduceSum <keepdims: int = @keepdims> (x_integer, axes)
   total = Add (raw_sum, offset)
-  output_offset = Cast <to = 7> (zero_point)
-  scaled = intaglio.Scale{rounding} (total, multiplier, shift, output_offset)
-{NARROW}""",
+  result = intaglio.Rescale{rounding} <to: int = @to>
+    (total, multiplier, shift, zero_point, minimum, maximum)
+""",
     )
 
 

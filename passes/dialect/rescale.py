@@ -1,10 +1,14 @@
 """Rescaling of accumulators with named rounding: ``RescaleDouble``, ``RescaleSingle``, ``RescaleWide``.
 
-``Scale…`` is the arithmetic, ``acc * multiplier * 2^-shift`` in 64 bits; ``Rescale…`` adds the zero
-point, clamps and narrows. ONNX has no shift of signed integers: adding 2^63 makes the value a
-non-negative uint64, whose logical shift is then corrected by ``2^63 >> shift``. Everything that
-depends on multiplier and shift only is as large as these are, and a runtime folds it when they are
-constants.
+``clip(acc * multiplier * 2^-shift + zero_point, minimum, maximum)`` with a 64-bit product. Every
+other function that rescales calls one of these.
+
+ONNX has no shift of signed integers: adding 2^63 makes the value a non-negative uint64 for the
+logical shift, which leaves ``value + 2^(63-shift)``. That is not undone but completed to
+``value + 2^62``, so that the clamp, too, is on uint64: Clip, Min and Max of int64 in onnxruntime
+(1.31, x86) compare the lower halves of equal upper halves as signed numbers, so that a value in
+[2^31, 2^32) passes below a maximum of 127. Everything that depends on multiplier and shift only is
+as large as these are, and a runtime folds it when they are constants.
 
 The formulas are those of :mod:`intaglio.transforms.fixed_point`.
 """
@@ -28,14 +32,6 @@ OUTPUT_STAGE = (
 )
 
 ROUNDINGS = ("Double", "Single")
-
-#: Adds the zero point (in the offset of Scale), clamps, narrows.
-NARROW = """
-  low = Cast <to = 7> (minimum)
-  high = Cast <to = 7> (maximum)
-  clipped = Clip (scaled, low, high)
-  result = Cast <to: int = @to> (clipped)
-"""
 
 _OPERANDS = """
   wide = Cast <to = 7> (acc)
@@ -85,23 +81,39 @@ _TWO_ROUNDINGS = """
   rounded = Add (product, nudged_half)
 """
 
-_SHIFT_RIGHT = """
+# The value carries 2^63 before the shift and 2^62 after it: never negative, never above 2^63.
+_SHIFT_CLAMP_NARROW = """
   sign_place = Constant <value = uint64 {63}> ()
   bias = BitShift <direction = "LEFT"> (one, sign_place)
   rounded_bits = Cast <to = 13> (rounded)
   biased = Add (rounded_bits, bias)
-  shifted_bits = BitShift <direction = "RIGHT"> (biased, places)
-  shifted = Cast <to = 7> (shifted_bits)
+  shifted = BitShift <direction = "RIGHT"> (biased, places)
+
+  final_bias = Constant <value = int64 {4611686018427387904}> ()
   bias_left_bits = BitShift <direction = "RIGHT"> (bias, places)
   bias_left = Cast <to = 7> (bias_left_bits)
-  correction = Sub (offset, bias_left)
-  scaled = Add (shifted, correction)
+  zero_point_wide = Cast <to = 7> (zero_point)
+  biased_zero_point = Add (zero_point_wide, final_bias)
+  offset_wide = Sub (biased_zero_point, bias_left)
+  offset = Cast <to = 13> (offset_wide)
+  positioned = Add (shifted, offset)
+
+  minimum_wide = Cast <to = 7> (minimum)
+  biased_minimum = Add (minimum_wide, final_bias)
+  low = Cast <to = 13> (biased_minimum)
+  maximum_wide = Cast <to = 7> (maximum)
+  biased_maximum = Add (maximum_wide, final_bias)
+  high = Cast <to = 13> (biased_maximum)
+  clipped = Clip (positioned, low, high)
+  clipped_wide = Cast <to = 7> (clipped)
+  clamped = Sub (clipped_wide, final_bias)
+  result = Cast <to: int = @to> (clamped)
 """
 
 _BODIES = {
-    "Double": _OPERANDS + _HALF + _TWO_ROUNDINGS + _SHIFT_RIGHT,
-    "Single": _OPERANDS + _HALF + _ONE_ROUNDING + _SHIFT_RIGHT,
-    "Wide": _REDUCED_OPERANDS + _HALF + _ONE_ROUNDING + _SHIFT_RIGHT,
+    "Double": _OPERANDS + _HALF + _TWO_ROUNDINGS + _SHIFT_CLAMP_NARROW,
+    "Single": _OPERANDS + _HALF + _ONE_ROUNDING + _SHIFT_CLAMP_NARROW,
+    "Wide": _REDUCED_OPERANDS + _HALF + _ONE_ROUNDING + _SHIFT_CLAMP_NARROW,
 }
 
 _FORMULAS = {
@@ -130,24 +142,6 @@ _ACCUMULATORS = {
 }
 
 
-def _scale(rounding: str) -> FunctionSpecification:
-    return FunctionSpecification(
-        name=f"Scale{rounding}",
-        description=f"Multiplies by multiplier * 2^-shift with {_DESCRIPTIONS[rounding]}.",
-        formula=f"{_FORMULAS[rounding]} + offset",
-        source=_SOURCES[rounding],
-        inputs=(
-            _ACCUMULATORS[rounding],
-            MULTIPLIER,
-            SHIFT,
-            Tensor("offset", "int64", "broadcastable to acc", "added to the result"),
-        ),
-        output=Tensor("scaled", "int64", "as acc", "not clamped"),
-        body=_BODIES[rounding],
-        building_block=True,
-    )
-
-
 def _rescale(rounding: str) -> FunctionSpecification:
     return FunctionSpecification(
         name=f"Rescale{rounding}",
@@ -157,13 +151,8 @@ def _rescale(rounding: str) -> FunctionSpecification:
         inputs=(_ACCUMULATORS[rounding], MULTIPLIER, SHIFT, *OUTPUT_STAGE),
         attributes=(TO,),
         output=Tensor("result", "as attribute to", "as acc", "requantized values"),
-        body=f"""
-  offset = Cast <to = 7> (zero_point)
-  scaled = intaglio.Scale{rounding} (acc, multiplier, shift, offset)
-{NARROW}""",
+        body=_BODIES[rounding],
     )
 
 
-SPECIFICATIONS = tuple(
-    make(rounding) for rounding in ("Double", "Single", "Wide") for make in (_scale, _rescale)
-)
+SPECIFICATIONS = tuple(_rescale(rounding) for rounding in ("Double", "Single", "Wide"))

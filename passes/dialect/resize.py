@@ -22,27 +22,29 @@ SPECIFICATIONS = (
             Tensor("wx", "int32", "[OW]", "weight of the right column, 1024 is 1.0"),
         ),
         output=Tensor("result", "as x", "[N, C, OH, OW]", "interpolated values"),
+        # Columns first: they are gathered element by element, rows as blocks.
         body="""
   full_weight = Constant <value = int32 {1024}> ()
   second = Constant <value = int64[1] {1}> ()
   x_integer = Cast <to = 6> (x)
-  upper = Gather <axis = 2> (x_integer, y0)
-  lower = Gather <axis = 2> (x_integer, y1)
-  lower_weight = Unsqueeze (wy, second)
-  upper_weight = Sub (full_weight, lower_weight)
+  left = Gather <axis = 3> (x_integer, x0)
+  right = Gather <axis = 3> (x_integer, x1)
+  left_weight = Sub (full_weight, wx)
+  left_weighted = Mul (left, left_weight)
+  right_weighted = Mul (right, wx)
+  columns = Add (left_weighted, right_weighted)
+
+  columns_wide = Cast <to = 7> (columns)
+  upper = Gather <axis = 2> (columns_wide, y0)
+  lower = Gather <axis = 2> (columns_wide, y1)
+  upper_weight_list = Sub (full_weight, wy)
+  upper_weight_integer = Unsqueeze (upper_weight_list, second)
+  lower_weight_integer = Unsqueeze (wy, second)
+  upper_weight = Cast <to = 7> (upper_weight_integer)
+  lower_weight = Cast <to = 7> (lower_weight_integer)
   upper_weighted = Mul (upper, upper_weight)
   lower_weighted = Mul (lower, lower_weight)
-  rows = Add (upper_weighted, lower_weighted)
-
-  rows_wide = Cast <to = 7> (rows)
-  left = Gather <axis = 3> (rows_wide, x0)
-  right = Gather <axis = 3> (rows_wide, x1)
-  left_weight_integer = Sub (full_weight, wx)
-  left_weight = Cast <to = 7> (left_weight_integer)
-  right_weight = Cast <to = 7> (wx)
-  left_weighted = Mul (left, left_weight)
-  right_weighted = Mul (right, right_weight)
-  sums = Add (left_weighted, right_weighted)
+  sums = Add (upper_weighted, lower_weighted)
 
   zero = Constant <value = int64 {0}> ()
   half = Constant <value = int64 {524288}> ()

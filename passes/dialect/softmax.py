@@ -1,78 +1,95 @@
 """Softmax in integers: gemmlowp's, with the exponentials as a table.
 
-The numpy form, with the constants explained, is :mod:`intaglio.transforms.softmax`.
+``half_denominator`` is half of the sum after normalization to [1, 2), in Q0.31: the sum shifted left
+until its bit 30 is set. The last step doubles the estimate with saturation (2^30 * 2^-29). The numpy
+form, with the constants explained, is :mod:`intaglio.transforms.softmax`.
 """
 
 from __future__ import annotations
 
 from intaglio.passes.dialect.specification import Attribute, FunctionSpecification, Tensor
 
-_NEWTON_STEP = """
-  denominator_times_{i} = intaglio.ScaleSingle (half_denominator, estimate_{i}, q31, no_offset)
-  error_{i} = Sub (unit, denominator_times_{i})
-  step_quarter_{i} = intaglio.ScaleSingle (estimate_{i}, error_{i}, q31, no_offset)
+# gemmlowp's SaturatingRoundingDoublingHighMul, the product of two Q0.31 numbers, is RescaleSingle
+# with shift 31.
+_MULTIPLY = """
+  {result} = intaglio.RescaleSingle <to = 6> ({a}, {b}, q31, zero, lowest, highest)
+"""
+
+_NEWTON_STEP = (
+    _MULTIPLY.format(result="unit_{i}", a="half_denominator", b="estimate_{i}")
+    + """
+  error_{i} = Sub (unit, unit_{i})
+"""
+    + _MULTIPLY.format(result="step_quarter_{i}", a="estimate_{i}", b="error_{i}")
+    + """
   step_{i} = Mul (step_quarter_{i}, four)
   estimate_{j} = Add (estimate_{i}, step_{i})
 """
+)
 
 _BODY = (
     """
+  zero = Constant <value = int32 {0}> ()
+  lowest = Constant <value = int32 {-2147483648}> ()
+  highest = Constant <value = int32 {2147483647}> ()
+  q31 = Constant <value = int8 {31}> ()
+
   axis_number = Constant <value_int: int = @axis> ()
   flat = Constant <value = int64[1] {-1}> ()
   row_axis = Reshape (axis_number, flat)
   x_integer = Cast <to = 6> (x)
   peak = ReduceMax <keepdims = 1> (x_integer, row_axis)
   difference = Sub (peak, x_integer)
-  exponential_q31 = Gather <axis = 0> (exp_table, difference)
-  exponential = Cast <to = 7> (exponential_q31)
+  flat_difference = Reshape (difference, flat)
+  flat_exponential = GatherElements <axis = 0> (exp_table, flat_difference)
+  shape = Shape (x)
+  exponential = Reshape <allowzero = 1> (flat_exponential, shape)
 
-  half_term = Constant <value = int64 {2048}> ()
-  term_unit = Constant <value = int64 {4096}> ()
-  exponential_nudged = Add (exponential, half_term)
-  term = Div (exponential_nudged, term_unit)
+  one_factor = Constant <value = int32 {1}> ()
+  sum_places = Constant <value = int8 {12}> ()
+  term = intaglio.RescaleSingle <to = 6>
+    (exponential, one_factor, sum_places, zero, lowest, highest)
   total = ReduceSum <keepdims = 1> (term, row_axis)
 
-  powers = Constant <value = int64[11] {1048576, 2097152, 4194304, 8388608, 16777216, 33554432,
+  powers = Constant <value = int32[11] {1048576, 2097152, 4194304, 8388608, 16777216, 33554432,
     67108864, 134217728, 268435456, 536870912, 1073741824}> ()
   total_apart = Unsqueeze (total, flat)
   reaches = GreaterOrEqual (total_apart, powers)
-  reaches_integer = Cast <to = 7> (reaches)
+  reaches_integer = Cast <to = 6> (reaches)
   bits_over_unit = ReduceSum <keepdims = 0> (reaches_integer, flat)
 
-  integer_bits = Constant <value = int64 {12}> ()
-  headroom = Sub (integer_bits, bits_over_unit)
-  headroom_places = Cast <to = 13> (headroom)
-  one = Constant <value = uint64 {1}> ()
+  most_bits = Constant <value = int32 {11}> ()
+  headroom = Sub (most_bits, bits_over_unit)
+  headroom_places = Cast <to = 12> (headroom)
+  one = Constant <value = uint32 {1}> ()
   headroom_bits = BitShift <direction = "LEFT"> (one, headroom_places)
-  headroom_factor = Cast <to = 7> (headroom_bits)
-  denominator = Mul (total, headroom_factor)
-  two = Constant <value = int64 {2}> ()
-  half_denominator = Div (denominator, two)
+  headroom_factor = Cast <to = 6> (headroom_bits)
+  half_denominator = Mul (total, headroom_factor)
 
-  q31 = Constant <value = int8 {31}> ()
-  no_offset = Constant <value = int64 {0}> ()
-  unit = Constant <value = int64 {536870912}> ()
-  four = Constant <value = int64 {4}> ()
-  first_slope = Constant <value = int32 {-1010580540}> ()
-  first_constant = Constant <value = int64 {1515870810}> ()
-  estimate_0 = intaglio.ScaleSingle (half_denominator, first_slope, q31, first_constant)
+  unit = Constant <value = int32 {536870912}> ()
+  four = Constant <value = int32 {4}> ()
+  slope = Constant <value = int32 {-1010580540}> ()
+  intercept = Constant <value = int32 {1515870810}> ()
+"""
+    + _MULTIPLY.format(result="slope_part", a="half_denominator", b="slope")
+    + """
+  estimate_0 = Add (intercept, slope_part)
 """
     + "".join(_NEWTON_STEP.format(i=i, j=i + 1) for i in range(3))
     + """
-  reciprocal_wide = Mul (estimate_3, two)
-  largest = Constant <value = int64 {2147483647}> ()
-  reciprocal = Min (reciprocal_wide, largest)
-
-  probability = intaglio.ScaleSingle (exponential, reciprocal, q31, no_offset)
-  output_places = Constant <value = int64 {23}> ()
+  half_unit = Constant <value = int32 {1073741824}> ()
+  q29 = Constant <value = int8 {29}> ()
+  reciprocal = intaglio.RescaleSingle <to = 6>
+    (estimate_3, half_unit, q29, zero, lowest, highest)
+"""
+    + _MULTIPLY.format(result="probability", a="exponential", b="reciprocal")
+    + """
+  output_places = Constant <value = int32 {23}> ()
   output_shift = Add (bits_over_unit, output_places)
-  output_factor = Constant <value = int32 {1}> ()
-  output_offset = Constant <value = int64 {-128}> ()
-  output = intaglio.ScaleSingle (probability, output_factor, output_shift, output_offset)
-  low = Constant <value = int64 {-128}> ()
-  high = Constant <value = int64 {127}> ()
-  clipped = Clip (output, low, high)
-  result = Cast <to = 3> (clipped)
+  output_zero_point = Constant <value = int32 {-128}> ()
+  output_maximum = Constant <value = int32 {127}> ()
+  result = intaglio.RescaleSingle <to = 3>
+    (probability, one_factor, output_shift, output_zero_point, output_zero_point, output_maximum)
 """
 )
 

@@ -78,7 +78,6 @@ class FunctionSpecification:
         attributes: in order.
         output: the only result.
         body: nodes in ONNX textual syntax.
-        building_block: True if only other functions call it: no target has to know it.
     """
 
     name: str
@@ -89,7 +88,6 @@ class FunctionSpecification:
     output: Tensor
     body: str
     attributes: tuple[Attribute, ...] = ()
-    building_block: bool = False
 
     def documentation(self) -> str:
         """Description, formula, signature and source in plain text."""

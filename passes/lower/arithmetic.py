@@ -11,6 +11,8 @@ import onnx_ir as ir
 from intaglio.passes.lower.builder import Quantized, onnx_type, rounding_variant
 from intaglio.passes.lower.unit import RefusedError, Scope, Unit, attribute, static_dims
 from intaglio.transforms.fixed_point import FixedPoint, quantize_multiplier
+from intaglio.transforms.scales import TensorQuantization
+from intaglio.transforms.softmax import exp_table
 
 def lower_add_sub(scope: Scope, unit: Unit) -> ir.Value:
     """ADD and SUB: both operands in units of ``2 * max(scale) / 2^left_shift``, then one rescale.
@@ -66,18 +68,19 @@ def lower_mean(scope: Scope, unit: Unit) -> ir.Value:
     """GlobalAveragePool and ReduceMean: MEAN, with 1/n folded into the multiplier."""
     node, builder = unit.node, scope.builder
     source = scope.tensor(node.inputs[0])
-    rank = len(node.inputs[0].shape) if node.inputs[0].shape is not None else 0  # type: ignore
+    shape = node.inputs[0].shape if node.inputs[0] is not None else None
+    rank = len(shape) if shape is not None else 0
     keepdims = 1
     if node.op_type == "GlobalAveragePool":
         axes = list(range(2, rank))
     else:
         keepdims = int(attribute(node, "keepdims", 1))
         axes = _reduce_axes(scope, node, rank)
-    dims = node.inputs[0].shape if node.inputs[0] is not None else None
-    reduced = [dims[a] if dims is not None else None for a in axes]
-    if any(not isinstance(d, int) for d in reduced):
+    dims = list(shape) if shape is not None else []
+    reduced = [d for a in axes if isinstance(d := dims[a], int)]
+    if len(reduced) != len(axes):
         static_dims(node.inputs[0], "the mean")
-    count = math.prod(int(d) for d in reduced)  # type: ignore[arg-type]
+    count = math.prod(reduced)
     if count == 0:
         raise RefusedError("the mean of no elements is not defined")
     multiplier, shift = _fold_count(
@@ -147,9 +150,6 @@ def lower_prelu(scope: Scope, unit: Unit) -> ir.Value:
 
 def lower_softmax(scope: Scope, unit: Unit) -> ir.Value:
     """SOFTMAX by gemmlowp's fixed-point exponential; its own output scale is 1/256."""
-    from intaglio.transforms.scales import TensorQuantization
-    from intaglio.transforms.softmax import exp_table
-
     node, builder = unit.node, scope.builder
     source = builder.int8(scope.tensor(node.inputs[0]), unit.name)
     natural = TensorQuantization("int8", (1.0 / 256.0,), (-128,))

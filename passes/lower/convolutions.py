@@ -215,7 +215,7 @@ def _bias_codes(
         stated = np.array(constant.quantization.scale, np.float64)
         if np.allclose(np.broadcast_to(stated, channels), scale, rtol=1e-6, atol=0.0):
             codes = constant.codes.astype(np.int64) - np.array(constant.quantization.zero_point)
-            return np.broadcast_to(codes.reshape(-1), (channels,)).copy()
+            return np.array(np.broadcast_to(codes.reshape(-1), (channels,)), np.int64)
     real = np.broadcast_to(constant.real.reshape(-1), (channels,))
     codes = np.rint(real / scale)
     limit = 2.0**31 if source.dtype == "int8" else 2.0**47
@@ -224,7 +224,7 @@ def _bias_codes(
             "its bias does not fit the accumulator at the stated scales",
             "quantize the float model with intaglio, which raises those weight scales",
         )
-    return codes.astype(np.int64)
+    return np.asarray(codes, np.int64)
 
 
 def _zero(scope: Scope, zero_point: int) -> ir.Value:

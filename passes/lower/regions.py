@@ -73,7 +73,7 @@ def evaluate(
         return x
     constant = scope.constant(value)
     if constant is not None:
-        return constant.real.reshape(-1)[0] * np.ones_like(x)
+        return np.full_like(x, constant.real.reshape(-1)[0])
     node = value.producer()
     if node is None:
         raise RefusedError(f"its input '{value.name}' is not quantized")
@@ -183,7 +183,7 @@ def _fixed_point_entries(
             for slope in (1.0, alpha)
         ]
         levels = np.where(difference >= 0, halves[0], halves[1]) + output.zero_point[0]
-        return np.clip(levels, output.minimum, output.maximum)
+        return np.asarray(np.clip(levels, output.minimum, output.maximum))
     return None
 
 

@@ -6,8 +6,11 @@ saturate on x86 CPUs without VNNI.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from intaglio.passes.base import EXACT, Change, Outcome, Pass, outcome
 from intaglio.passes.operators import constant_array, is_constant
@@ -21,60 +24,52 @@ class ShiftUnsigned(Pass):
 
     def call(self, model: ir.Model) -> Outcome:
         """Edits ``model`` in place."""
-        changes: list[Change] = []
         graph = model.graph
-        for node in graph:
-            if node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
-                continue
-            for index in (0, 2):
-                value = node.inputs[index] if index < len(node.inputs) else None
-                array = constant_array(value) if is_constant(value) else None
-                if value is None or array is None or array.dtype != np.uint8:
-                    continue
-                node.replace_input_with(index, _shifted(graph, value, array))
-                changes.append(Change("shift", str(value.name), "uint8", "int8"))
-            result = node.outputs[0]
-            if node.op_type == "QuantizeLinear" and result.dtype in (ir.DataType.UINT8, None):
-                zero_point = node.inputs[2] if len(node.inputs) > 2 else None
-                if zero_point is None:
-                    scale = constant_array(node.inputs[1])
-                    shape = () if scale is None else scale.shape
-                    added = _constant(
-                        graph, f"{result.name}_zero_point", np.full(shape, -128, np.int8)
-                    )
-                    node.resize_inputs(3)
-                    node.replace_input_with(2, added)
-                    changes.append(Change("shift", str(result.name), "uint8", "int8"))
-                zero_point = node.inputs[2]
-                if zero_point is not None and zero_point.dtype == ir.DataType.INT8:
-                    result.type = ir.TensorType(ir.DataType.INT8)
-            elif (
-                node.op_type == "DequantizeLinear"
-                and (len(node.inputs) < 3 or node.inputs[2] is None)
-                and node.inputs[0] is not None
-                and node.inputs[0].dtype == ir.DataType.INT8
-                and any(c.node == str(node.inputs[0].name) for c in changes)
-            ):
-                added = _constant(
-                    graph, f"{result.name}_zero_point", np.array(-128, np.int8)
-                )
-                node.resize_inputs(3)
-                node.replace_input_with(2, added)
+        unsigned = [node for node in graph if _is_unsigned(node)]
+        changes: list[Change] = []
+        for node in unsigned:
+            codes = _codes(node)
+            array = constant_array(codes) if is_constant(codes) else None
+            if array is not None:
+                node.replace_input_with(0, _shifted(graph, f"{codes.name}_int8", array))
+            else:
+                codes.type = ir.TensorType(ir.DataType.INT8)
+            zero_point = node.inputs[2] if len(node.inputs) > 2 else None
+            old = constant_array(zero_point)
+            if old is None:
+                scale = constant_array(node.inputs[1])
+                old = np.zeros(() if scale is None else scale.shape, np.uint8)
+            stem = zero_point.name if zero_point is not None else f"{codes.name}_zero_point"
+            node.resize_inputs(3)
+            node.replace_input_with(2, _shifted(graph, f"{stem}_int8", old))
+            changes.append(Change("shift", str(codes.name), "uint8", "int8"))
         for value in [v for v in graph.initializers.values() if not v.uses()]:
             if value.dtype == ir.DataType.UINT8 and not value.is_graph_output():
                 graph.initializers.pop(str(value.name))
         return outcome(model, changes)
 
 
-def _shifted(graph: ir.Graph, value: ir.Value, array: np.ndarray) -> ir.Value:  # type: ignore[type-arg]
-    name = f"{value.name}_int8"
+def _codes(node: ir.Node) -> ir.Value:
+    value = node.inputs[0] if node.op_type == "DequantizeLinear" else node.outputs[0]
+    assert value is not None
+    return value
+
+
+def _is_unsigned(node: ir.Node) -> bool:
+    if node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
+        return False
+    zero_point = node.inputs[2] if len(node.inputs) > 2 else None
+    if zero_point is not None:
+        return zero_point.dtype == ir.DataType.UINT8
+    # QuantizeLinear without a zero point makes uint8.
+    return _codes(node).dtype in (ir.DataType.UINT8, None)
+
+
+def _shifted(graph: ir.Graph, name: str, array: NDArray[Any]) -> ir.Value:
+    """The initializer ``name`` with ``array - 128`` as int8; made once."""
     if name in graph.initializers:
         return graph.initializers[name]
-    return _constant(graph, name, (array.astype(np.int16) - 128).astype(np.int8))
-
-
-def _constant(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:  # type: ignore[type-arg]
-    tensor = ir.tensor(array, name=name)
+    tensor = ir.tensor((array.astype(np.int16) - 128).astype(np.int8), name=name)
     value = ir.Value(
         name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor
     )

@@ -8,13 +8,13 @@ no integer definition is refused by name, not guessed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import onnx_ir as ir
 
 from intaglio.errors import RecipeError, Refusal, UnsupportedError
 from intaglio.passes.annotations import get_source_value
-from intaglio.passes.base import APPROXIMATE, Change, Config, Outcome, Pass, Skip, outcome
+from intaglio.passes.base import APPROXIMATE, Change, PassConfig, Outcome, Pass, Skip, outcome
 from intaglio.passes.dialect.functions import add_functions
 from intaglio.passes.lower.arithmetic import (
     lower_add_sub,
@@ -88,7 +88,7 @@ FORM_KEY = "intaglio.form"
 PROFILE_KEY = "intaglio.profile"
 
 
-class ToIntegerConfig(Config):
+class ToIntegerConfig(PassConfig):
     """Options of :class:`ToInteger`.
 
     Attributes:
@@ -171,9 +171,9 @@ class _Driver:
             raise UnsupportedError("some operators have no integer form", self.refusals)
         return self.changes
 
-    def _guard(self, node: ir.Node, step: Lowering | object) -> None:
+    def _guard(self, node: ir.Node, step: Callable[[ir.Node], None]) -> None:
         try:
-            step(node)  # type: ignore[operator]
+            step(node)
         except RefusedError as error:
             self.refusals.append(error.refusal(self._culprit(node)))
 

@@ -21,7 +21,7 @@ from intaglio.passes.annotations import (
     set_source_value,
 )
 from intaglio.passes.base import APPROXIMATE, Change, Outcome, Pass, Skip, outcome
-from intaglio.passes.operators import WEIGHTED, constant_array, is_constant
+from intaglio.passes.operators import WEIGHTED, constant_array, is_constant, required_array
 from intaglio.passes.provenance import inherit_sources, source_name
 from intaglio.transforms.scales import TensorQuantization, accumulator_bound
 
@@ -88,7 +88,7 @@ def _prove_accumulators(graph: ir.Graph) -> int:
         planned = get_quantization(bias) if bias is not None else None
         codes: NDArray[Any] | None = None
         if bias is not None and planned is not None:
-            codes = planned.quantize(constant_array(bias))
+            codes = planned.quantize(required_array(bias))
             if len(codes) != len(weights):  # grouped ConvTranspose: the worst of each group
                 codes = np.abs(codes).reshape(-1, len(weights)).max(axis=0)
         bound = accumulator_bound(
@@ -136,7 +136,7 @@ def _initializer(graph: ir.Graph, name: str, array: NDArray[Any]) -> ir.Value:
 def _quantize_constant(
     graph: ir.Graph, value: ir.Value, quantization: TensorQuantization
 ) -> None:
-    array = constant_array(value)
+    array = required_array(value)
     name = str(value.name)
     users = [use.node for use in value.uses()]
     scale, zero_point = _scalar_or_channels(quantization)

@@ -22,7 +22,7 @@ from intaglio.passes.annotations import (
     get_range,
     set_quantization,
 )
-from intaglio.passes.base import APPROXIMATE, Change, Config, Outcome, Pass, Skip, outcome
+from intaglio.passes.base import APPROXIMATE, Change, PassConfig, Outcome, Pass, Skip, outcome
 from intaglio.passes.operators import (
     FIXED_INT8_OUTPUT,
     MOVES,
@@ -34,6 +34,7 @@ from intaglio.passes.operators import (
     is_constant,
     is_elementwise,
     is_float,
+    required_array,
 )
 from intaglio.passes.provenance import source_name
 from intaglio.passes.selectors import select_nodes
@@ -46,7 +47,7 @@ from intaglio.transforms.scales import (
 )
 
 
-class PlanConfig(Config):
+class PlanConfig(PassConfig):
     """Options of :class:`PlanTensors`.
 
     Attributes:
@@ -162,7 +163,7 @@ class PlanTensors(Pass):
         data, weight = node.inputs[0], node.inputs[1]
         assert data is not None and weight is not None
         axis = weight_axis(node) if self.config.per_channel else None
-        quantization = weight_quantization(constant_array(weight), axis)
+        quantization = weight_quantization(required_array(weight), axis)
         bias = node.inputs[2] if len(node.inputs) > 2 else None
         source = get_quantization(data)
         if source is None:

@@ -109,9 +109,7 @@ def parse(path: Path) -> onnx.ModelProto:
     return model
 
 
-def read_proto(
-    model: onnx.ModelProto, path: Path, shapes: Mapping[str, Sequence[int]]
-) -> ir.Model:
+def read_proto(model: onnx.ModelProto, path: Path, shapes: Mapping[str, Sequence[int]]) -> ir.Model:
     """Takes a parsed model the rest of the way; see :func:`read_onnx`."""
     name = str(path)
     graph = model.graph

@@ -13,7 +13,7 @@ from onnx import numpy_helper
 
 from intaglio.errors import InputError
 
-_OTHER_FLOATS = {
+_OTHER_FLOATS: dict[int, str] = {
     onnx.TensorProto.FLOAT16: "float16",
     onnx.TensorProto.BFLOAT16: "bfloat16",
     onnx.TensorProto.DOUBLE: "float64",

@@ -222,9 +222,7 @@ def _all_nodes(model: onnx.ModelProto) -> Iterable[onnx.NodeProto]:
         yield from function.node
 
 
-def _refusal_reason(
-    node: onnx.NodeProto, local: set[tuple[str, str]]
-) -> tuple[str, str] | None:
+def _refusal_reason(node: onnx.NodeProto, local: set[tuple[str, str]]) -> tuple[str, str] | None:
     if (node.domain, node.op_type) in local:
         return None
     if node.domain not in STANDARD_DOMAINS:
@@ -268,9 +266,7 @@ def check_functions(model: onnx.ModelProto, path: str) -> None:
             key, leaving = stack.pop()
             if leaving:
                 open_calls.discard(key)
-                sizes[key] = sum(
-                    sizes.get((n.domain, n.op_type), 1) for n in functions[key].node
-                )
+                sizes[key] = sum(sizes.get((n.domain, n.op_type), 1) for n in functions[key].node)
                 continue
             if key in sizes:
                 continue

@@ -71,11 +71,13 @@ def expected_bytes(tensor: onnx.TensorProto) -> int:
         raise InputError(
             f"initializer '{tensor.name}' has a negative dimension", remedy="the file is damaged"
         )
-    count = math.prod(tensor.dims)
+    count = int(math.prod(tensor.dims))
     if tensor.data_type in _BITS:
         return (count * _BITS[tensor.data_type] + 7) // 8
     try:
-        return count * int(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)).itemsize)
+        return count * int(
+            np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)).itemsize
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"initializer '{tensor.name}' has the unknown element type {tensor.data_type}",

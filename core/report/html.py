@@ -1,0 +1,103 @@
+"""``report.html``: one file that shows what was converted, how, and whether it is right.
+
+The page is self-contained: no network, no fonts or scripts from elsewhere, plots as SVG inside. Its
+content security policy allows only the one script that sorts tables. It is rendered from the JSON
+files of the bundle, holds no dates, and is the same for the same bundle.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from intaglio.errors import InputError
+from intaglio.report import formatting
+from intaglio.report.context import build_context
+from intaglio.verify_report import VerifyReport
+
+REPORT_HTML = "report.html"
+
+_MANIFEST = "manifest.json"
+_REPORT_JSON = "report.json"
+_PLAN = "plan.json"
+_VERIFY_JSON = "verify.json"
+
+
+def write_report(folder: Path, verify: VerifyReport | None = None) -> Path:
+    """Renders the report of a bundle and writes it as ``report.html``.
+
+    Args:
+        folder: The bundle's folder.
+        verify: What ``verify`` found; None takes ``verify.json`` where there is one.
+
+    Returns:
+        Path of the report.
+
+    Raises:
+        InputError: A JSON file of the bundle is missing or damaged.
+        OSError: The report cannot be written.
+    """
+    html = render_report(folder, verify)
+    path = folder / REPORT_HTML
+    temporary = folder / f".{REPORT_HTML}.{os.getpid()}"
+    try:
+        temporary.write_text(html, encoding="utf-8", newline="\n")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def render_report(folder: Path, verify: VerifyReport | None = None) -> str:
+    """The report of a bundle as HTML; arguments and errors as for :func:`write_report`."""
+    manifest = _read(folder / _MANIFEST)
+    evidence = _read(folder / _REPORT_JSON)
+    plan = _read(folder / _PLAN) if (folder / _PLAN).exists() else None
+    found: dict[str, Any] | None = None
+    if verify is not None:
+        found = json.loads(json.dumps(verify.to_dict()))
+    elif (folder / _VERIFY_JSON).exists():
+        found = _read(folder / _VERIFY_JSON)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("intaglio.report", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(formatting.FILTERS)
+    script = _part("table.js.j2")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    try:
+        context = build_context(folder, manifest, evidence, plan, found)
+        return environment.get_template("report.html.j2").render(
+            **context, style=Markup(_part("style.css")), script=Markup(script), script_hash=digest
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, jinja2.UndefinedError) as error:
+        raise InputError(
+            f"the JSON files in {folder} are not those of a bundle: {error!r}",
+            remedy="convert the model again",
+        ) from error
+
+
+def _part(name: str) -> str:
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} cannot be read: {error}", remedy="convert the model again"
+        ) from error
+    if not isinstance(data, dict):
+        raise InputError(f"{path} is damaged", remedy="convert the model again")
+    return data
