@@ -39,8 +39,8 @@ class LinearNeighbors(NamedTuple):
     Attributes:
         lower: int64[out], index of the first neighbor.
         upper: int64[out], index of the second neighbor.
-        weight: int32[out], weight of the second neighbor in 1/1024; the first has the rest. At
-            the border it may be outside 0..1024, where both neighbors are the same element.
+        weight: int32[out], weight of the second neighbor in 1/1024, 0..1023; the first has the
+            rest. 0 at the border, where the kernel has the same element twice.
     """
 
     lower: NDArray[np.int64]
@@ -79,7 +79,8 @@ def linear_neighbors(input_size: int, output_size: int, mode: str) -> LinearNeig
     # clamped to 0.
     lower = np.clip(position // _UNIT, 0, input_size - 1)
     upper = np.clip((position + _UNIT - 1) // _UNIT, 0, input_size - 1)
-    return LinearNeighbors(lower, upper, (position - _UNIT * lower).astype(np.int32))
+    weight = np.where(lower == upper, 0, position - _UNIT * lower)
+    return LinearNeighbors(lower, upper, weight.astype(np.int32))
 
 
 def _scale(input_size: int, output_size: int) -> int:

@@ -76,11 +76,7 @@ def lower_mean(scope: Scope, unit: Unit) -> ir.Value:
     else:
         keepdims = int(attribute(node, "keepdims", 1))
         axes = _reduce_axes(scope, node, rank)
-    dims = list(shape) if shape is not None else []
-    reduced = [d for a in axes if isinstance(d := dims[a], int)]
-    if len(reduced) != len(axes):
-        static_dims(node.inputs[0], "the mean")
-    count = math.prod(reduced)
+    count = math.prod(static_dims(node.inputs[0], axes, "the mean"))
     if count == 0:
         raise RefusedError("the mean of no elements is not defined")
     multiplier, shift = _fold_count(

@@ -62,10 +62,7 @@ def lower_block_move(scope: Scope, unit: Unit) -> ir.Value:
     if source.dtype == "int8":
         return lower_move(scope, unit)
     block = int(attribute(node, "blocksize"))
-    dims = node.inputs[0].shape if node.inputs[0] is not None else None
-    if dims is None or not isinstance(dims[1], int):
-        static_dims(node.inputs[0], f"an int16 {node.op_type}")
-    channels = int(dims[1])  # type: ignore[index,arg-type]
+    [channels] = static_dims(node.inputs[0], [1], f"an int16 {node.op_type}")
     name = unit.name
 
     def vector(*numbers: int) -> ir.Value:
@@ -172,13 +169,16 @@ def lower_resize(scope: Scope, unit: Unit) -> ir.Value:
         return lower_move(scope, unit)
     if mode != "linear":
         raise RefusedError(f"mode '{mode}' has no integer form", "use nearest or linear")
-    before = static_dims(node.inputs[0], "a linear Resize")
-    after = static_dims(node.outputs[0], "a linear Resize")
-    if len(before) != 4 or before[:2] != after[:2]:
+    rank = len(node.outputs[0].shape or ())
+    if rank != 4:
+        raise RefusedError("only Resize of H and W in NCHW has an integer form")
+    before = static_dims(node.inputs[0], [1, 2, 3], "a linear Resize")
+    after = static_dims(node.outputs[0], [1, 2, 3], "a linear Resize")
+    if before[0] != after[0]:
         raise RefusedError("only Resize of H and W in NCHW has an integer form")
     coordinates = _text(node, "coordinate_transformation_mode", "half_pixel")
     taps: list[ir.Value | None] = []
-    for axis, letter in ((2, "y"), (3, "x")):
+    for axis, letter in ((1, "y"), (2, "x")):
         try:
             lower, upper, weight = linear_neighbors(before[axis], after[axis], coordinates)
         except ValueError as error:
@@ -249,7 +249,7 @@ def _max_of_slices(scope: Scope, unit: Unit) -> ir.Value:
     strides = [int(s) for s in attribute(node, "strides", [1] * rank)]
     dilations = [int(d) for d in attribute(node, "dilations", [1] * rank)]
     pads = [int(p) for p in attribute(node, "pads", [0] * 2 * rank)]
-    dims = static_dims(node.inputs[0], "an int16 MaxPool")[2:]
+    dims = static_dims(node.inputs[0], range(2, 2 + rank), "an int16 MaxPool")
     rounding = math.ceil if attribute(node, "ceil_mode", 0) else math.floor
     [current] = builder.op(
         "Cast", [source.value], "int32", f"{unit.name}_int32", {"to": onnx_type("int32")}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -217,16 +217,22 @@ def attribute(node: ir.Node, name: str, default: Any = None) -> Any:
     return default if found is None else found.value
 
 
-def static_dims(value: ir.Value | None, reason: str) -> list[int]:
-    """Dimensions of ``value`` as integers.
+def static_dims(value: ir.Value | None, axes: Sequence[int], reason: str) -> list[int]:
+    """Sizes of some axes of ``value``.
+
+    Args:
+        value: The tensor.
+        axes: Which axes.
+        reason: What needs them, for the message.
 
     Raises:
-        RefusedError: One is symbolic.
+        RefusedError: One is symbolic or unknown.
     """
     shape = value.shape if value is not None else None
-    if shape is None or any(not isinstance(d, int) for d in shape):
+    sizes = [] if shape is None else [d for a in axes if isinstance(d := shape[a], int)]
+    if len(sizes) != len(axes):
         raise RefusedError(
-            f"{reason} needs a static shape, '{value.name if value else ''}' has {shape}",
+            f"{reason} needs static sizes, '{value.name if value else ''}' is {shape}",
             "bind the symbolic dimensions with --shape NAME=1,3,96,96",
         )
-    return [int(d) for d in shape]  # type: ignore[arg-type]
+    return sizes
