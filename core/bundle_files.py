@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 
 from intaglio.errors import OutputError
 
+_EARLIER = "earlier"
+
 # Disk full, quota used up, file larger than allowed. Windows has no quota error.
 _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
 
@@ -42,19 +44,22 @@ def replacing(out: Path) -> Iterator[Path]:
     """
     out = Path(os.path.realpath(out))
     made: list[Path] = []
-    work: Path | None = None
+    holder: Path | None = None
     try:
         _make_parents(out.parent, made)
-        work = Path(tempfile.mkdtemp(prefix=f".{out.name}.new-", dir=out.parent))
-        work.chmod(0o777 & ~_umask())
+        holder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+        # Inside, the folder has its final name: what is written may mention it.
+        work = holder / out.name
+        work.mkdir()
         yield work
-        _swap(work, out)
+        _swap(work, out, holder / _EARLIER)
         made.clear()
     except OSError as error:
         raise cannot_write(out, error) from error
     finally:
-        if work is not None:
-            shutil.rmtree(work, ignore_errors=True)
+        # Should putting the earlier bundle back have failed, it must not be deleted.
+        if holder is not None and (out.exists() or not (holder / _EARLIER).exists()):
+            shutil.rmtree(holder, ignore_errors=True)
         for folder in reversed(made):
             with contextlib.suppress(OSError):
                 folder.rmdir()
@@ -120,26 +125,18 @@ def _make_parents(folder: Path, made: list[Path]) -> None:
         made.append(path)
 
 
-def _swap(work: Path, out: Path) -> None:
-    """Renames ``work`` to ``out``; what was there is deleted only after that."""
+def _swap(work: Path, out: Path, aside: Path) -> None:
+    """Renames ``work`` to ``out``; what was there goes ``aside``, to be deleted after that."""
     if not out.exists():
         work.rename(out)
         return
-    old = Path(tempfile.mkdtemp(prefix=f".{out.name}.old-", dir=out.parent))
     try:
-        out.rename(old / out.name)
+        out.rename(aside)
         work.rename(out)
     finally:
         # Between the two renames an interrupt may strike: put the earlier bundle back.
         if not out.exists():
-            (old / out.name).rename(out)
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
+            aside.rename(out)
 
 
 def cannot_write(out: Path, error: OSError) -> OutputError:

@@ -126,6 +126,9 @@ def convert(
         UnsupportedError: The model has something that cannot be converted; nothing is written.
         OutputError: The bundle cannot be written.
     """
+    # Imported here: plots take a while to load.
+    from intaglio.report.html import write_report
+
     start = time.perf_counter()
     listen = progress or silent
     folder = Path("build") / Path(model).stem if out is None else Path(out)
@@ -157,6 +160,8 @@ def convert(
     listen("write", 0, None)
     with replacing(folder) as work:
         _write(work, job, result, prepared, records, facts, kept)
+        listen("report", 0, None)
+        write_report(work, name=folder.resolve().name)
     bundle = load(folder)
     bundle.conversion = Conversion(
         seconds=time.perf_counter() - start,

@@ -175,6 +175,8 @@ def sixteen_bit_option(node: str) -> str:
 def _toml(text: str) -> str:
     """``text`` as the inside of a TOML string, and as a selector that matches only itself."""
     pattern = "".join(f"[{char}]" if char in "*?[" else char for char in text)
+    if pattern.startswith("op:"):  # That would select by operator type.
+        pattern = "[o]" + pattern[1:]
     return pattern.replace("\\", "\\\\").replace('"', '\\"')
 
 

@@ -181,10 +181,10 @@ def _resolve(data: dict[str, Any], key: str, prepared: Sequence[str]) -> tuple[s
     group, _, option = key.partition(".")
     members = [name for name in names if name.startswith(group + ".")]
     if not members:
-        groups = [name.partition(".")[0] for name in names]
-        raise _unknown(key, [*names, *groups, "bundle", "data", *_TOP_LEVEL])
+        short = {f"{n.partition('.')[0]}.{each}" for n in names for each in _options(n, False)}
+        raise _unknown(key, [*names, *short, "bundle", "data", *_TOP_LEVEL])
     # ``enabled`` belongs to every step: only the full name says whose it is.
-    options = {name: _options(name, is_step=False) for name in members}
+    options = {name: _options(name, False) for name in members}
     first = option.partition(".")[0]
     owners = [name for name in members if first in options[name]]
     if len(owners) == 1:
@@ -198,9 +198,9 @@ def _resolve(data: dict[str, Any], key: str, prepared: Sequence[str]) -> tuple[s
     raise _unknown(key, [each for each in short if short.count(each) == 1])
 
 
-def _options(name: str, is_step: bool) -> list[str]:
+def _options(name: str, has_switch: bool) -> list[str]:
     fields = list(load_pass(name).Config.model_fields)
-    return [*fields, "enabled"] if is_step else fields
+    return [*fields, "enabled"] if has_switch else fields
 
 
 def _store(

@@ -166,13 +166,12 @@ class VerifyInputs:
         quantization = self._quantizations.get(spec.name)
         if quantization is not None and dtype.kind == "f":
             low, high = quantization.minimum, quantization.maximum
-            integers = {
-                "random": lambda: generator.integers(low, high, shape, endpoint=True),
-                "minimum": lambda: np.full(shape, low),
-                "maximum": lambda: np.full(shape, high),
-                "zero": lambda: np.full(shape, quantization.zero_point[0]),
-            }[kind]()
-            return quantization.dequantize(integers.astype(np.int64)).astype(dtype)
+            if kind == "random":
+                integers = generator.integers(low, high, shape, endpoint=True)
+            else:
+                corners = {"minimum": low, "maximum": high, "zero": quantization.zero_point[0]}
+                integers = np.full(shape, corners[kind], np.int64)
+            return np.asarray(quantization.dequantize(integers).astype(dtype))
         bottom, top = self._sampled_range(spec)
         if kind == "random":
             if dtype.kind == "f":

@@ -157,15 +157,8 @@ class RoleRun:
         trial = next(self._inputs.batches(2), None)
         if size == 1 or trial is None or trial.count < 2:
             return 1
-        for artifact in (self._source, *self._artifacts):
-            side = Side(self._bundle, artifact, artifact.target, {})
-            result = side.run(trial.inputs, self._quantizations)
-            if result is None or any(
-                array.ndim == 0 or array.shape[0] != trial.count
-                for array in result.outputs.values()
-            ):
-                return 1
-        return size
+        whole = all(s.can_run(trial.inputs, self._quantizations, trial.count) for s in self._sides)
+        return size if whole else 1
 
     def _add_accuracy(self, found: Mapping[str, RunResult | None], batch: Batch) -> None:
         specs = {side.name: side.output_specs for side in self._sides}
@@ -186,7 +179,10 @@ class RoleRun:
             path = self._bundle.folder / side.artifact.path
             if side.is_source or side.error is not None or path.suffix != ".onnx":
                 continue
-            tensors = [t for t in inner_tensors(load_graph(path)) if t.source in sources]
+            try:
+                tensors = [t for t in inner_tensors(load_graph(path)) if t.source in sources]
+            except InputError:
+                continue  # Running it fails as well and says why.
             found[side.name] = [LayerComparison(side.name, t, sources[t.source]) for t in tensors]
         self._sources = sources
         return found

@@ -108,6 +108,16 @@ class Side:
         }
         return RunResult(outputs, found.inner)
 
+    def can_run(self, inputs: Tensors, quantizations: Quantizations, count: int) -> bool:
+        """Whether a batch of ``count`` samples gives outputs of so many; nothing is remembered."""
+        if self.error is not None:
+            return True  # It is not run anyway.
+        result = self.run(inputs, quantizations)
+        self.error = None
+        return result is not None and all(
+            array.ndim > 0 and array.shape[0] == count for array in result.outputs.values()
+        )
+
     def feed(self, inputs: Tensors, quantizations: Quantizations) -> dict[str, NDArray[Any]]:
         """The inputs in the artifact's own dtype and layout."""
         return {
@@ -178,4 +188,4 @@ def describe(error: Exception) -> str:
 
 def _reordered(array: NDArray[Any], layout: str) -> NDArray[Any]:
     """A rank 4 array in ``layout``, from the other one."""
-    return array.transpose((0, 2, 3, 1) if layout == "NHWC" else (0, 3, 1, 2))
+    return np.transpose(array, (0, 2, 3, 1) if layout == "NHWC" else (0, 3, 1, 2))

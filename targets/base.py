@@ -198,7 +198,9 @@ class Target(abc.ABC):
         """Bytes, memory, latency: each with how it was got."""
 
 
-def spec_of(value: ir.Value, scale: float | None = None, zero_point: int | None = None) -> TensorSpec:
+def spec_of(
+    value: ir.Value, scale: float | None = None, zero_point: int | None = None
+) -> TensorSpec:
     """Describes a graph input or output.
 
     Args:

@@ -178,8 +178,9 @@ def rounding_divide_by_pot(x: ArrayLike, exponent: ArrayLike) -> Integers:
 
     Args:
         x: integers in the range of int32; broadcasts.
-        exponent: 0..62. gemmlowp's function is not defined above 31 although long softmax rows
-            reach 34; the mathematical value (zero for every int32) is given there.
+        exponent: 0..62. gemmlowp's function is not defined above 31, although rows of 512 and more
+            nearly equal entries get there (LiteRT 2.3's reference kernel ends the process); the
+            mathematical value, zero for every int32, is given.
 
     Returns:
         int64.

@@ -180,9 +180,7 @@ def histogram(
     return _join(parts)
 
 
-def interval(
-    low: float, value: float, high: float, start: float, end: float, kind: str
-) -> Markup:
+def interval(low: float, value: float, high: float, start: float, end: float, kind: str) -> Markup:
     """A value with its confidence interval on a scale from ``start`` to ``end``."""
     width, height = 180, 18
     span = end - start if end > start else 1.0

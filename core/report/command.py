@@ -12,6 +12,14 @@ from intaglio.recipe import load_recipe, recipe_names
 from intaglio.settings import build_config
 
 
+def commands(manifest: Mapping[str, Any], name: str) -> dict[str, str]:
+    """The commands that make and verify a bundle called ``name``, for the template."""
+    return {
+        "command": convert_command(manifest, name),
+        "verify_command": shlex.join(["intaglio", "verify", name]),
+    }
+
+
 def convert_command(manifest: Mapping[str, Any], out: str) -> str:
     """The ``intaglio convert`` line behind a manifest.
 

@@ -10,7 +10,6 @@ from typing import Any
 from intaglio.comparison import OUTERMOST_LSB
 from intaglio.layers import LOW_SQNR_DB, SATURATED_FRACTION
 from intaglio.report.charts import Bar, Span, bar_chart, histogram, interval, span_chart
-from intaglio.report.command import convert_command
 from intaglio.report.formatting import (
     NOTHING,
     format_bytes,
@@ -63,7 +62,7 @@ def build_context(
         "cards": _cards(manifest, artifacts, source, verify, main),
         "warnings": _warnings(manifest, evidence, verify, main),
         "pairs": _pairs(verify),
-        "accuracy": _accuracy(verify),
+        "accuracy": _accuracy(verify, artifacts),
         "scale_note": _scale_note(verify),
         "layers": [_layer(layer) for layer in main],
         "other_layers": {
@@ -77,8 +76,6 @@ def build_context(
         "size_total": (sum(s.source_bytes for s in sizes), sum(s.artifact_bytes for s in sizes)),
         "outermost": OUTERMOST_LSB,
         "low_sqnr_db": LOW_SQNR_DB,
-        "command": convert_command(manifest, folder.name),
-        "verify_command": f"intaglio verify {folder.name}",
     }
 
 
@@ -139,7 +136,9 @@ def _cards(
 
 def _accuracy_cards(verify: Json) -> list[dict[str, str]]:
     accuracy = verify["accuracy"]
-    name = _GOLDEN if _GOLDEN in accuracy else next((n for n in accuracy if n != SOURCE), None)
+    name = (
+        _GOLDEN if _GOLDEN in accuracy else next((n for n in sorted(accuracy) if n != SOURCE), None)
+    )
     if name is None:
         return []
     found, before = accuracy[name], accuracy.get(SOURCE, {})
@@ -242,12 +241,13 @@ def _verdict_note(pair: Json) -> str:
     return "another arithmetic: differences are counted"
 
 
-def _accuracy(verify: Json | None) -> list[dict[str, Any]]:
-    """Rows of the accuracy table, the float model first."""
+def _accuracy(verify: Json | None, artifacts: Sequence[Json]) -> list[dict[str, Any]]:
+    """Rows of the accuracy table: the float model, then the order of the manifest."""
     if verify is None:
         return []
     accuracy = verify["accuracy"]
-    order = sorted(accuracy, key=lambda name: name != SOURCE)
+    known = [SOURCE, *(artifact["target"] for artifact in artifacts)]
+    order = sorted(accuracy, key=lambda name: (known.index(name) if name in known else 99, name))
     before = accuracy.get(SOURCE, {})
     scale = _interval_scale(accuracy)
     rows = []

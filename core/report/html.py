@@ -19,6 +19,7 @@ from markupsafe import Markup
 
 from intaglio.errors import InputError
 from intaglio.report import formatting
+from intaglio.report.command import commands
 from intaglio.report.context import build_context
 from intaglio.verify_report import VerifyReport
 
@@ -30,12 +31,15 @@ _PLAN = "plan.json"
 _VERIFY_JSON = "verify.json"
 
 
-def write_report(folder: Path, verify: VerifyReport | None = None) -> Path:
+def write_report(
+    folder: Path, verify: VerifyReport | None = None, *, name: str | None = None
+) -> Path:
     """Renders the report of a bundle and writes it as ``report.html``.
 
     Args:
         folder: The bundle's folder.
         verify: What ``verify`` found; None takes ``verify.json`` where there is one.
+        name: Name of the bundle in commands, where the folder is only a temporary one.
 
     Returns:
         Path of the report.
@@ -44,7 +48,7 @@ def write_report(folder: Path, verify: VerifyReport | None = None) -> Path:
         InputError: A JSON file of the bundle is missing or damaged.
         OSError: The report cannot be written.
     """
-    html = render_report(folder, verify)
+    html = render_report(folder, verify, name=name)
     path = folder / REPORT_HTML
     temporary = folder / f".{REPORT_HTML}.{os.getpid()}"
     try:
@@ -55,7 +59,9 @@ def write_report(folder: Path, verify: VerifyReport | None = None) -> Path:
     return path
 
 
-def render_report(folder: Path, verify: VerifyReport | None = None) -> str:
+def render_report(
+    folder: Path, verify: VerifyReport | None = None, *, name: str | None = None
+) -> str:
     """The report of a bundle as HTML; arguments and errors as for :func:`write_report`."""
     manifest = _read(folder / _MANIFEST)
     evidence = _read(folder / _REPORT_JSON)
@@ -77,6 +83,7 @@ def render_report(folder: Path, verify: VerifyReport | None = None) -> str:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     try:
         context = build_context(folder, manifest, evidence, plan, found)
+        context.update(commands(manifest, name or folder.resolve().name))
         return environment.get_template("report.html.j2").render(
             **context, style=Markup(_part("style.css")), script=Markup(script), script_hash=digest
         )

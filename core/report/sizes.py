@@ -11,6 +11,8 @@ from intaglio.errors import InputError
 from intaglio.inner_tensors import load_graph
 from intaglio.passes.provenance import source_name
 
+_SMALLEST = 32
+
 
 @dataclass(frozen=True)
 class LayerSize:
@@ -33,7 +35,8 @@ def layer_sizes(source: Path, artifact: Path) -> list[LayerSize]:
     """Sizes of all nodes that have constants worth naming, in the order of the source.
 
     Returns:
-        Nodes with at least 64 bytes on one of the two sides; empty where a file cannot be read.
+        Nodes with at least 32 bytes on one of the two sides (shapes and axes are smaller); empty
+        where a file cannot be read.
     """
     try:
         before, after = load_graph(source), load_graph(artifact)
@@ -43,7 +46,7 @@ def layer_sizes(source: Path, artifact: Path) -> list[LayerSize]:
     old, new = _bytes_by_source(before), _bytes_by_source(after)
     names = [name for name in operators if name in old or name in new]
     sizes = [LayerSize(n, operators[n], old.get(n, 0), new.get(n, 0)) for n in names]
-    return [size for size in sizes if max(size.source_bytes, size.artifact_bytes) >= 64]
+    return [size for size in sizes if max(size.source_bytes, size.artifact_bytes) >= _SMALLEST]
 
 
 def _bytes_by_source(model: ir.Model) -> dict[str, int]:

@@ -78,7 +78,10 @@ def _complete(node: ir.Node) -> str | None:
         return pads
     _set(node, "kernel_shape", kernel)
     _set(node, "strides", strides)
-    if "dilations" in node.attributes or node.op_type != "LpPool":
+    if node.op_type in ("AveragePool", "LpPool") and all(d == 1 for d in dilations):
+        # onnxruntime's fused QLinearAveragePool has no such attribute and fails to load with it.
+        node.attributes.pop("dilations", None)
+    else:
         _set(node, "dilations", dilations)
     _set(node, "pads", pads)
     node.attributes.pop("auto_pad", None)
@@ -210,7 +213,7 @@ def _count_padding(graph: ir.Graph, node: ir.Node, changes: list[Change]) -> Non
 
 
 def _is_global(node: ir.Node) -> bool:
-    shape = static_dims(node.inputs[0])
+    shape = dims(node.inputs[0])
     kernel = ints(node, "kernel_shape")
     return (
         shape is not None

@@ -123,7 +123,7 @@ def _called(nodes: Iterable[ir.Node]) -> list[str]:
     return [node.op_type for node in nodes if node.domain == DOMAIN]
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _proto(name: str) -> onnx.FunctionProto:
     specification = SPECIFICATIONS.get(name)
     if specification is None:

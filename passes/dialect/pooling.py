@@ -6,6 +6,7 @@ from intaglio.passes.dialect.rescale import OUTPUT_STAGE, ROUNDINGS, TO
 from intaglio.passes.dialect.specification import Attribute, FunctionSpecification, Tensor
 
 
+# Axes counted from the first one: onnxruntime's ReduceSum ignores negative axes of empty tensors.
 def _mean(rounding: str) -> FunctionSpecification:
     return FunctionSpecification(
         name=f"Mean{rounding}",
@@ -24,8 +25,11 @@ def _mean(rounding: str) -> FunctionSpecification:
         attributes=(TO, Attribute("keepdims", "1 keeps summed axes with size 1", 1)),
         output=Tensor("result", "as attribute to", "as of ReduceSum", "requantized"),
         body=f"""
+  shape = Shape (x)
+  rank = Shape (shape)
+  axes_from_first = Mod (axes, rank)
   x_integer = Cast <to = 6> (x)
-  raw_sum = ReduceSum <keepdims: int = @keepdims> (x_integer, axes)
+  raw_sum = ReduceSum <keepdims: int = @keepdims> (x_integer, axes_from_first)
   total = Add (raw_sum, offset)
   result = intaglio.Rescale{rounding} <to: int = @to>
     (total, multiplier, shift, zero_point, minimum, maximum)

@@ -1,4 +1,4 @@
-"""Rescaling of accumulators with named rounding: ``RescaleDouble``, ``RescaleSingle``, ``RescaleWide``.
+"""Rescaling with named rounding: ``RescaleDouble``, ``RescaleSingle``, ``RescaleWide``.
 
 ``clip(acc * multiplier * 2^-shift + zero_point, minimum, maximum)`` with a 64-bit product. Every
 other function that rescales calls one of these.

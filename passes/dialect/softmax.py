@@ -1,8 +1,12 @@
 """Softmax in integers: gemmlowp's, with the exponentials as a table.
 
-``half_denominator`` is half of the sum after normalization to [1, 2), in Q0.31: the sum shifted left
-until its bit 30 is set. The last step doubles the estimate with saturation (2^30 * 2^-29). The numpy
-form, with the constants explained, is :mod:`intaglio.transforms.softmax`.
+``half_denominator`` is half of the sum after normalization to [1, 2), in Q0.31: the sum shifted
+left until its bit 30 is set. The last step doubles the estimate with saturation (2^30 * 2^-29).
+Axes are counted from the first one, since onnxruntime's ReduceSum ignores negative axes of empty
+tensors. Rows whose sum is 512 and more need a last shift above 31, for which gemmlowp's function is
+not defined (LiteRT's reference kernel aborts); here it is the mathematical value.
+
+The numpy form, with the constants explained, is :mod:`intaglio.transforms.softmax`.
 """
 
 from __future__ import annotations
@@ -34,15 +38,17 @@ _BODY = (
   highest = Constant <value = int32 {2147483647}> ()
   q31 = Constant <value = int8 {31}> ()
 
-  axis_number = Constant <value_int: int = @axis> ()
   flat = Constant <value = int64[1] {-1}> ()
-  row_axis = Reshape (axis_number, flat)
+  shape = Shape (x)
+  rank = Shape (shape)
+  axis_number = Constant <value_int: int = @axis> ()
+  axis_list = Reshape (axis_number, flat)
+  row_axis = Mod (axis_list, rank)
   x_integer = Cast <to = 6> (x)
   peak = ReduceMax <keepdims = 1> (x_integer, row_axis)
   difference = Sub (peak, x_integer)
   flat_difference = Reshape (difference, flat)
   flat_exponential = GatherElements <axis = 0> (exp_table, flat_difference)
-  shape = Shape (x)
   exponential = Reshape <allowzero = 1> (flat_exponential, shape)
 
   one_factor = Constant <value = int32 {1}> ()
@@ -53,10 +59,10 @@ _BODY = (
 
   powers = Constant <value = int32[11] {1048576, 2097152, 4194304, 8388608, 16777216, 33554432,
     67108864, 134217728, 268435456, 536870912, 1073741824}> ()
-  total_apart = Unsqueeze (total, flat)
+  total_apart = Unsqueeze (total, rank)
   reaches = GreaterOrEqual (total_apart, powers)
   reaches_integer = Cast <to = 6> (reaches)
-  bits_over_unit = ReduceSum <keepdims = 0> (reaches_integer, flat)
+  bits_over_unit = ReduceSum <keepdims = 0> (reaches_integer, rank)
 
   most_bits = Constant <value = int32 {11}> ()
   headroom = Sub (most_bits, bits_over_unit)
@@ -96,10 +102,10 @@ _BODY = (
 SPECIFICATIONS = (
     FunctionSpecification(
         name="SoftmaxInteger",
-        description="Softmax of int8 with gemmlowp's fixed-point arithmetic: exponentials in Q0.31, "
-        "their sum in Q12.19, its reciprocal by three Newton-Raphson steps. The result has scale "
-        "1/256 and zero point -128. Rows have at most 4095 entries.",
-        formula="e = exp_table[max(x) - x]; round(e / sum(round(e / 2^12)) in units of 1/256) - 128",
+        description="Softmax of int8 with gemmlowp's fixed-point arithmetic: exponentials in "
+        "Q0.31, their sum in Q12.19, its reciprocal by three Newton-Raphson steps. The result has "
+        "scale 1/256 and zero point -128. Rows have at most 4095 entries.",
+        formula="e = exp_table[max(x) - x]; round(256 * e / sum(e)) - 128, in fixed point",
         source="TensorFlow Lite reference_ops::Softmax (int8), gemmlowp fixedpoint.h",
         inputs=(
             Tensor("x", "int8", "any", "logits"),

@@ -14,6 +14,7 @@ from intaglio.transforms.fixed_point import FixedPoint, quantize_multiplier
 from intaglio.transforms.scales import TensorQuantization
 from intaglio.transforms.softmax import exp_table
 
+
 def lower_add_sub(scope: Scope, unit: Unit) -> ir.Value:
     """ADD and SUB: both operands in units of ``2 * max(scale) / 2^left_shift``, then one rescale.
 
@@ -79,9 +80,7 @@ def lower_mean(scope: Scope, unit: Unit) -> ir.Value:
     count = math.prod(static_dims(node.inputs[0], axes, "the mean"))
     if count == 0:
         raise RefusedError("the mean of no elements is not defined")
-    multiplier, shift = _fold_count(
-        quantize_multiplier(source.scale / unit.output.scale[0]), count
-    )
+    multiplier, shift = _fold_count(quantize_multiplier(source.scale / unit.output.scale[0]), count)
     rounding = builder.profile.rounding("mean", source.dtype)
     inputs = [
         source.value,
@@ -93,7 +92,12 @@ def lower_mean(scope: Scope, unit: Unit) -> ir.Value:
     ]
     attributes = {"keepdims": keepdims, **_to(unit.output.dtype)}
     [result] = builder.op(
-        rounding_variant("Mean", rounding), inputs, unit.output.dtype, unit.name, attributes, unit.shape
+        rounding_variant("Mean", rounding),
+        inputs,
+        unit.output.dtype,
+        unit.name,
+        attributes,
+        unit.shape,
     )
     return result
 
@@ -161,9 +165,7 @@ def lower_softmax(scope: Scope, unit: Unit) -> ir.Value:
     )
     if direct:
         return result
-    return builder.requantize(
-        Quantized(result, natural), unit.output, unit.name, shape=unit.shape
-    )
+    return builder.requantize(Quantized(result, natural), unit.output, unit.name, shape=unit.shape)
 
 
 def _to(dtype: str) -> dict[str, Any]:

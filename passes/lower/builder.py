@@ -28,7 +28,7 @@ class Quantized:
 
     @property
     def dtype(self) -> str:
-        """numpy name of the element type."""
+        """Numpy name of the element type."""
         return self.quantization.dtype
 
     @property
@@ -134,7 +134,9 @@ class Builder:
         attrs = []
         for key, value in stated.items():
             attrs.append(
-                value if isinstance(value, ir.Attr) else ir.convenience.convert_attribute(key, value)
+                value
+                if isinstance(value, ir.Attr)
+                else ir.convenience.convert_attribute(key, value)
             )
         node_name = self.reserve(name)
         node = ir.Node(
@@ -230,7 +232,9 @@ class Builder:
 
     def centered(self, source: Quantized, name: str) -> ir.Value:
         """``q - zero point`` in int32."""
-        [wide] = self.op("Cast", [source.value], "int32", f"{name}_int32", {"to": onnx_type("int32")})
+        [wide] = self.op(
+            "Cast", [source.value], "int32", f"{name}_int32", {"to": onnx_type("int32")}
+        )
         if source.zero_point == 0:
             return wide
         zero_point = self.int32(source.zero_point)

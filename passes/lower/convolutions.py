@@ -130,9 +130,7 @@ def _fully_connected(
         [acc] = builder.op("MatMulInteger", inputs, "int32", f"{unit.name}_products")
     channels = codes.shape[-1]
     rows = np.moveaxis(codes, -1, 0)
-    return _finish(
-        scope, unit, acc, source, scheme, channels, "fully_connected", [channels], rows
-    )
+    return _finish(scope, unit, acc, source, scheme, channels, "fully_connected", [channels], rows)
 
 
 def _weight(

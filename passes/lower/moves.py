@@ -34,7 +34,7 @@ def lower_move(scope: Scope, unit: Unit) -> ir.Value:
         dtype = "int32"
         [data] = builder.op("Cast", [data], dtype, f"{name}_int32", {"to": onnx_type(dtype)})
     inputs = [data, *_parameters(scope, unit, source.quantization, dtype)]
-    attributes = {key: attr for key, attr in node.attributes.items()}
+    attributes = dict(node.attributes.items())
     outputs = builder.op(
         node.op_type,
         inputs,
@@ -68,9 +68,7 @@ def lower_block_move(scope: Scope, unit: Unit) -> ir.Value:
     def vector(*numbers: int) -> ir.Value:
         return builder.constant(numbers, "int64", f"{name}_dims")
 
-    [size] = builder.op(
-        "Shape", [source.value], "int64", f"{name}_size", {"start": 2, "end": 4}
-    )
+    [size] = builder.op("Shape", [source.value], "int64", f"{name}_size", {"start": 2, "end": 4})
     if node.op_type == "DepthToSpace":
         kept = channels // (block * block)
         column_row = _text(node, "mode", "DCR") == "CRD"
@@ -78,7 +76,9 @@ def lower_block_move(scope: Scope, unit: Unit) -> ir.Value:
         order = [0, 1, 4, 2, 5, 3] if column_row else [0, 3, 4, 1, 5, 2]
         [split] = builder.op("Concat", [lead, size], "int64", f"{name}_split", {"axis": 0})
         [grown] = builder.op("Mul", [size, vector(block, block)], "int64", f"{name}_grown")
-        [final] = builder.op("Concat", [vector(0, kept), grown], "int64", f"{name}_dims", {"axis": 0})
+        [final] = builder.op(
+            "Concat", [vector(0, kept), grown], "int64", f"{name}_dims", {"axis": 0}
+        )
     else:
         [shrunk] = builder.op("Div", [size, vector(block, block)], "int64", f"{name}_shrunk")
         parts = [
@@ -285,9 +285,7 @@ def _max_of_slices(scope: Scope, unit: Unit) -> ir.Value:
         [current] = builder.op("Max", slices, "int32", f"{unit.name}_max_{axis}")
     same = source.quantization == unit.output
     name = unit.name if same else f"{unit.name}_pooled"
-    [result] = builder.op(
-        "Cast", [current], "int16", name, {"to": onnx_type("int16")}, unit.shape
-    )
+    [result] = builder.op("Cast", [current], "int16", name, {"to": onnx_type("int16")}, unit.shape)
     if same:
         return result
     pooled = Quantized(result, source.quantization)

@@ -1,9 +1,9 @@
 """Element-wise regions as one look-up table.
 
 A region has one tensor input, so its result is a function of 256 int8 inputs: it is evaluated in
-float64 on all of them, and every entry is rounded once. Regions of one Relu, Clip or LeakyRelu
-use the fixed-point formula of the runtime's kernel instead, so that the table equals that kernel.
-int16 inputs use TFLite's 513-entry table with linear interpolation.
+float64 on all of them, and every entry is rounded once. Regions of one Relu, Clip, LeakyRelu or
+HardSwish use the fixed-point formula of the runtime's kernel instead, so that the table equals that
+kernel. int16 inputs use TFLite's 513-entry table with linear interpolation.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from intaglio.passes.lower.builder import Quantized, onnx_type, rounding_variant
 from intaglio.passes.lower.unit import UNBOUNDED, RefusedError, Scope, Unit
 from intaglio.passes.operators import UNARY, clamp_bounds, is_clamp
 from intaglio.transforms.fixed_point import quantize_multiplier, requantize
+from intaglio.transforms.kernel_tables import hard_swish_table, leaky_relu_table
 from intaglio.transforms.scales import TensorQuantization
 from intaglio.transforms.tables import bind, round_half_away, table_int16
 
@@ -40,13 +41,11 @@ def lower_region(scope: Scope, unit: Unit) -> ir.Value:
     clamp = _single_clamp(unit, root)
     if source.dtype == "int16":
         if clamp is not None:
-            return builder.requantize(
-                source, unit.output, unit.name, clamp=clamp, shape=unit.shape
-            )
+            return builder.requantize(source, unit.output, unit.name, clamp=clamp, shape=unit.shape)
         if _is_leaky_relu(unit, root):
             return _leaky_relu(scope, unit, source)
         return _interpolated(scope, unit, root, source)
-    entries = _fixed_point_entries(scope, unit, root, source, clamp)
+    entries = _kernel_entries(scope, unit, root, source, clamp)
     if entries is None:
         codes = np.arange(-128, 128)
         real = evaluate(scope, unit.value, root, _real(codes, source.quantization))
@@ -148,42 +147,38 @@ def _single_clamp(unit: Unit, root: ir.Value) -> tuple[float, float] | None:
     return clamp_bounds(node)
 
 
-def _fixed_point_entries(
+def _kernel_entries(
     scope: Scope,
     unit: Unit,
     root: ir.Value,
     source: Quantized,
     clamp: tuple[float, float] | None,
 ) -> NDArray[Any] | None:
-    profile = scope.builder.profile
-    output = unit.output
-    difference = np.arange(-128, 128, dtype=np.int64) - source.zero_point
-    ratio = source.scale / output.scale[0]
+    """The table of a region that is one operator with a kernel of its own in TFLite, or None."""
+    profile, output = scope.builder.profile, unit.output
+    node = unit.value.producer()
     if clamp is not None:
-        rounding = profile.rounding("requantize", source.dtype)
-        fixed = quantize_multiplier(ratio)
         low, high = (int(v) for v in output.quantize(np.array(clamp)))
         return requantize(
-            difference, fixed, rounding, output.zero_point[0], low, high, output.dtype
+            np.arange(-128, 128, dtype=np.int64) - source.zero_point,
+            quantize_multiplier(source.scale / output.scale[0]),
+            profile.rounding("requantize", source.dtype),
+            output.zero_point[0],
+            low,
+            high,
+            output.dtype,
         )
-    if _is_leaky_relu(unit, root):
+    if output.dtype != "int8" or node is None or node.inputs[0] is not root:
+        return None
+    if node.op_type == "LeakyRelu" and _alpha(unit) >= 0:
         rounding = profile.rounding("leaky_relu", source.dtype)
-        alpha = _alpha(unit)
-        halves = [
-            requantize(
-                difference,
-                quantize_multiplier(ratio * abs(slope)),
-                rounding,
-                0,
-                -(2**31),
-                2**31 - 1,
-                "int32",
-            )
-            * (-1 if slope < 0 else 1)
-            for slope in (1.0, alpha)
-        ]
-        levels = np.where(difference >= 0, halves[0], halves[1]) + output.zero_point[0]
-        return np.asarray(np.clip(levels, output.minimum, output.maximum))
+        return leaky_relu_table(source.quantization, output, _alpha(unit), rounding)
+    if node.op_type == "HardSwish":
+        try:
+            return hard_swish_table(source.quantization, output)
+        except ValueError:
+            # The kernel refuses so fine an output scale; no runtime has bits to agree with.
+            return None
     return None
 
 

@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from intaglio.errors import RecipeError, Refusal, UnsupportedError
 from intaglio.passes.annotations import get_source_value
-from intaglio.passes.base import APPROXIMATE, Change, PassConfig, Outcome, Pass, Skip, outcome
+from intaglio.passes.base import APPROXIMATE, Change, Outcome, Pass, PassConfig, Skip, outcome
 from intaglio.passes.dialect.functions import add_functions
 from intaglio.passes.lower.arithmetic import (
     lower_add_sub,
@@ -63,7 +63,7 @@ from intaglio.transforms.profiles import DEFAULT_PROFILE, get_profile
 from intaglio.transforms.scales import TensorQuantization
 
 LOWERINGS: Mapping[str, Lowering] = {
-    **{operator: lower_move for operator in MOVES},
+    **dict.fromkeys(MOVES, lower_move),
     "Add": lower_add_sub,
     "AveragePool": lower_pool_average,
     "Concat": lower_concat,
@@ -289,10 +289,8 @@ class _Driver:
         node = value.producer()
         if node is None or not self._is_region(node):
             return value
-        inputs = [v for v in node.inputs[: 1 if node.op_type in UNARY else 2]]
-        return next(
-            (self._region_root(v) for v in inputs if self.scope.constant(v) is None), value
-        )
+        inputs = list(node.inputs[: 1 if node.op_type in UNARY else 2])
+        return next((self._region_root(v) for v in inputs if self.scope.constant(v) is None), value)
 
     def _result_name(self, node: ir.Node) -> str:
         """Name of the float tensor that the integers stand for; outputs keep their own."""
@@ -320,9 +318,7 @@ class _Driver:
             return self.builder.note(requantized, quantization, name)
         self.builder.begin([])
         if self.io == "float":
-            border = ir.Value(
-                name=name, shape=value.shape, type=ir.TensorType(ir.DataType.FLOAT)
-            )
+            border = ir.Value(name=name, shape=value.shape, type=ir.TensorType(ir.DataType.FLOAT))
             scale = self.builder.constant(quantization.scale[0], "float32", f"{name}_scale")
             zero_point = self.builder.constant(
                 quantization.zero_point[0], quantization.dtype, f"{name}_zero_point"
@@ -361,9 +357,7 @@ class _Driver:
         result = found.value
         if self.io == "float":
             scale = self.builder.constant(found.scale, "float32", f"{name}_scale")
-            zero_point = self.builder.constant(
-                found.zero_point, found.dtype, f"{name}_zero_point"
-            )
+            zero_point = self.builder.constant(found.zero_point, found.dtype, f"{name}_zero_point")
             node = ir.Node(
                 "",
                 "DequantizeLinear",
@@ -377,7 +371,9 @@ class _Driver:
         elif result.name != name:
             # The same integers under the output's own name (two outputs, or an input passed on).
             shape = self.builder.constant([0] * len(value.shape or ()), "int64", f"{name}_shape")
-            node = ir.Node("", "Reshape", [result, shape], name=self.builder.reserve(f"{name}_copy"))
+            node = ir.Node(
+                "", "Reshape", [result, shape], name=self.builder.reserve(f"{name}_copy")
+            )
             copied = node.outputs[0]
             copied.name, copied.shape, copied.type = name, value.shape, result.type
             self.builder.nodes.append(node)

@@ -16,7 +16,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from pydantic import Field
 
-from intaglio.passes.base import EXACT, Change, PassConfig, Outcome, Pass, Skip, outcome
+from intaglio.passes.base import EXACT, Change, Outcome, Pass, PassConfig, Skip, outcome
 from intaglio.passes.marks import ALREADY_QUANTIZED, is_done, is_quantized, mark_done
 from intaglio.passes.operators import WEIGHTED, constant_array, is_constant, sole_consumer
 from intaglio.passes.provenance import source_name

@@ -133,9 +133,7 @@ def _initializer(graph: ir.Graph, name: str, array: NDArray[Any]) -> ir.Value:
     return value
 
 
-def _quantize_constant(
-    graph: ir.Graph, value: ir.Value, quantization: TensorQuantization
-) -> None:
+def _quantize_constant(graph: ir.Graph, value: ir.Value, quantization: TensorQuantization) -> None:
     array = required_array(value)
     name = str(value.name)
     users = [use.node for use in value.uses()]
@@ -167,9 +165,7 @@ def _quantize_activation(
         _initializer(graph, f"{name}_scale", scale),
         _initializer(graph, f"{name}_zero_point", zero_point),
     ]
-    quantize = ir.Node(
-        "", "QuantizeLinear", [value, *parameters], name=f"{name}_QuantizeLinear"
-    )
+    quantize = ir.Node("", "QuantizeLinear", [value, *parameters], name=f"{name}_QuantizeLinear")
     codes = quantize.outputs[0]
     codes.name, codes.shape = f"{name}_quantized", value.shape
     codes.type = ir.TensorType(ir.DataType.from_numpy(quantization.numpy_dtype))

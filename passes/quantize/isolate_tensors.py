@@ -44,7 +44,8 @@ def _copy_shared_parameters(graph: ir.Graph, node: ir.Node) -> list[Change]:
     for index, value in enumerate(node.inputs[1:3], start=1):
         if value is None or not is_constant(value) or len(list(value.uses())) < 2:
             continue
-        assert value.const_value is not None and value.name is not None
+        assert value.const_value is not None
+        assert value.name is not None
         name = _free_name(graph, f"{value.name}_{index}")
         copy = ir.Value(
             name=name,

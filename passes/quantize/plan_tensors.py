@@ -22,7 +22,7 @@ from intaglio.passes.annotations import (
     get_range,
     set_quantization,
 )
-from intaglio.passes.base import APPROXIMATE, Change, PassConfig, Outcome, Pass, Skip, outcome
+from intaglio.passes.base import APPROXIMATE, Change, Outcome, Pass, PassConfig, Skip, outcome
 from intaglio.passes.operators import (
     FIXED_INT8_OUTPUT,
     MOVES,
@@ -97,9 +97,7 @@ class PlanTensors(Pass):
             Change("plan", "", "float32", self.config.activations, f"{len(units.points)} tensors"),
         )
         wide = sum(
-            1
-            for v in units.points
-            if (q := get_quantization(v)) is not None and q.dtype == "int16"
+            1 for v in units.points if (q := get_quantization(v)) is not None and q.dtype == "int16"
         )
         facts = {
             "activations": len(units.points),
@@ -113,9 +111,7 @@ class PlanTensors(Pass):
         names = select_nodes(model.graph, self.config.sixteen_bit, "quantize.sixteen_bit")
         return {v for node in model.graph if str(node.name) in names for v in node.outputs}
 
-    def _activation(
-        self, members: list[ir.Value], sixteen: set[ir.Value]
-    ) -> TensorQuantization:
+    def _activation(self, members: list[ir.Value], sixteen: set[ir.Value]) -> TensorQuantization:
         dtype = self.config.activations
         for value in members:
             chosen = "int16" if _represents(value, sixteen) else get_precision(value)
@@ -125,9 +121,7 @@ class PlanTensors(Pass):
         for value in members:
             array = constant_array(value) if is_constant(value) else None
             found = (
-                get_range(value)
-                if array is None
-                else (float(np.min(array)), float(np.max(array)))
+                get_range(value) if array is None else (float(np.min(array)), float(np.max(array)))
             )
             if found is None:
                 raise RecipeError(
@@ -161,7 +155,8 @@ class PlanTensors(Pass):
 
     def _weight_and_bias(self, node: ir.Node) -> Iterable[Change]:
         data, weight = node.inputs[0], node.inputs[1]
-        assert data is not None and weight is not None
+        assert data is not None
+        assert weight is not None
         axis = weight_axis(node) if self.config.per_channel else None
         quantization = weight_quantization(required_array(weight), axis)
         bias = node.inputs[2] if len(node.inputs) > 2 else None

@@ -38,7 +38,9 @@ def write_models(prepared: Prepared, out: Path, target: str, arithmetic: str) ->
         try:
             onnx.checker.check_model(proto, full_check=False)
         except onnx.checker.ValidationError as error:
-            raise InternalError(f"the {target} model does not pass onnx's checker: {error}") from error
+            raise InternalError(
+                f"the {target} model does not pass onnx's checker: {error}"
+            ) from error
         data = proto.SerializeToString(deterministic=True)
         path = folder / f"{role}.onnx"
         path.write_bytes(data)

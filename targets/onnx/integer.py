@@ -32,16 +32,37 @@ class OnnxInteger(Target):
         """The operators of the quantized form that have an integer definition."""
         rows = [
             Capability("Conv", _BOTH, "constant weights", f"{_TFLITE}: CONV_2D, DEPTHWISE_CONV_2D"),
-            Capability("ConvTranspose", _BOTH, "2-D, constant weights", f"{_TFLITE}: TRANSPOSE_CONV"),
-            Capability("Gemm", _BOTH, "alpha = beta = 1, constant weights", f"{_TFLITE}: FULLY_CONNECTED"),
-            Capability("MatMul", _BOTH, "two computed operands: int8 only", f"{_TFLITE}: FULLY_CONNECTED, BATCH_MATMUL"),
+            Capability(
+                "ConvTranspose", _BOTH, "2-D, constant weights", f"{_TFLITE}: TRANSPOSE_CONV"
+            ),
+            Capability(
+                "Gemm", _BOTH, "alpha = beta = 1, constant weights", f"{_TFLITE}: FULLY_CONNECTED"
+            ),
+            Capability(
+                "MatMul",
+                _BOTH,
+                "two computed operands: int8 only",
+                f"{_TFLITE}: FULLY_CONNECTED, BATCH_MATMUL",
+            ),
             Capability("Add, Sub", _BOTH, "", f"{_TFLITE}: ADD, SUB"),
             Capability("Mul", _BOTH, "", f"{_TFLITE}: MUL"),
-            Capability("GlobalAveragePool, ReduceMean", _BOTH, "static reduced dimensions", f"{_TFLITE}: MEAN"),
+            Capability(
+                "GlobalAveragePool, ReduceMean",
+                _BOTH,
+                "static reduced dimensions",
+                f"{_TFLITE}: MEAN",
+            ),
             Capability("AveragePool", _BOTH, "padding not counted", f"{_TFLITE}: AVERAGE_POOL_2D"),
             Capability("PRelu", _BOTH, "constant slopes", f"{_TFLITE}: PRELU"),
-            Capability("Softmax", _BOTH, "int16 input is requantized to int8", f"{_TFLITE}: SOFTMAX"),
-            Capability("Resize", _BOTH, "nearest, or linear over H and W", f"{_TFLITE}: RESIZE_BILINEAR, RESIZE_NEAREST_NEIGHBOR"),
+            Capability(
+                "Softmax", _BOTH, "int16 input is requantized to int8", f"{_TFLITE}: SOFTMAX"
+            ),
+            Capability(
+                "Resize",
+                _BOTH,
+                "nearest, or linear over H and W",
+                f"{_TFLITE}: RESIZE_BILINEAR, RESIZE_NEAREST_NEIGHBOR",
+            ),
         ]
         kept = sorted(MOVES - {"AveragePool", "Resize", "Identity"})
         rows += [Capability(op, _BOTH, "moves values", "ONNX, on integers") for op in kept]
@@ -50,14 +71,18 @@ class OnnxInteger(Target):
             for op in sorted(UNARY)
         ]
         rows += [
-            Capability(op, _BOTH, "with a scalar constant: part of a table", "float64, rounded once")
+            Capability(
+                op, _BOTH, "with a scalar constant: part of a table", "float64, rounded once"
+            )
             for op in sorted(BINARY)
         ]
         return rows
 
     def check(self, prepared: Prepared) -> list[Refusal]:
         """Refuses a model in which a float tensor is left."""
-        border = any(spec.dtype == "float32" for specs in prepared.inputs.values() for spec in specs)
+        border = any(
+            spec.dtype == "float32" for specs in prepared.inputs.values() for spec in specs
+        )
         return [
             Refusal(tensor, maker, "a float tensor in an integer model", "report this as a bug")
             for model in prepared.models.values()

@@ -14,7 +14,6 @@ from pathlib import Path
 import google.protobuf.message
 import onnx
 import onnx_ir as ir
-from onnx import checker
 
 from intaglio.errors import InputError
 from intaglio.passes.provenance import stamp_sources
@@ -22,7 +21,12 @@ from intaglio.targets.onnx import read_structure as structure
 from intaglio.targets.onnx.read_dtypes import to_float32
 from intaglio.targets.onnx.read_legacy import complete_legacy
 from intaglio.targets.onnx.read_sniff import refuse_foreign
-from intaglio.targets.onnx.read_upgrade import inline_functions, standard_opset, upgrade
+from intaglio.targets.onnx.read_upgrade import (
+    check_valid,
+    inline_functions,
+    standard_opset,
+    upgrade,
+)
 from intaglio.targets.onnx.read_weights import check_weights, load_external_data
 from intaglio.targets.onnx.shapes import bind_shapes, infer_shapes
 
@@ -47,7 +51,12 @@ def read_onnx(path: str | Path, shapes: Mapping[str, Sequence[int]] | None = Non
     """
     file = Path(path)
     proto = parse(file)
-    return read_proto(proto, file, shapes or {})
+    try:
+        return read_proto(proto, file, shapes or {})
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path} holds names that are not text", remedy="the file is damaged; export it again"
+        ) from error
 
 
 def file_sha256(path: str | Path) -> str:
@@ -113,36 +122,27 @@ def read_proto(model: onnx.ModelProto, path: Path, shapes: Mapping[str, Sequence
     """Takes a parsed model the rest of the way; see :func:`read_onnx`."""
     name = str(path)
     graph = model.graph
+    structure.check_text(model, name)
     structure.drop_initializer_inputs(graph)
     structure.check_border(graph, name)
     structure.sort_nodes(graph, name)
+    structure.check_not_constant(graph, name)
+    del model.training_info[:]
+    del graph.quantization_annotation[:]
     complete_legacy(model)
     standard_opset(model, name)
     structure.refuse_unsupported(model)
     structure.check_functions(model, name)
     load_external_data(model, path)
     check_weights(model)
-    del model.training_info[:]
-    del graph.quantization_annotation[:]
-    model.ir_version = min(model.ir_version, onnx.IR_VERSION)
-    model = inline_functions(model)
+    bind_shapes(model, shapes)
+    check_valid(model, name)
+    model = inline_functions(model, name)
     structure.refuse_unsupported(model)
     model = upgrade(model, name)
     to_float32(model)
-    bind_shapes(model, shapes)
     infer_shapes(model, name)
-    _check(model, name)
+    check_valid(model, name)
     found = ir.from_proto(model)
     stamp_sources(found)
     return found
-
-
-def _check(model: onnx.ModelProto, path: str) -> None:
-    try:
-        checker.check_model(model)
-    except (checker.ValidationError, ValueError, RuntimeError) as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise InputError(
-            f"{path} is not a valid ONNX model: {lines[0][:240] if lines else error}",
-            remedy="export the model again with a current exporter",
-        ) from error

@@ -1,7 +1,7 @@
 """What files from before IR 3 / opset 7 need before the ordinary upgrade can take them.
 
 * Attributes without a type (IR 1): the type follows from the field that is set.
-* No opset import (IR 1): everything is opset 1.
+* No opset import (IR 1): everything is opset 1. IR versions before 4 become 4.
 * Broadcasting by attribute (until opset 6): ``Add(A, B, broadcast=1, axis=k)`` lines B's first
   dimension up with A's dimension k. Since opset 7 dimensions line up at the end, so B gets ones
   appended: shape ``[C]`` with axis 1 of a 4-D A becomes ``[C, 1, 1]``. ONNX Changelog, Add-1 and
@@ -34,8 +34,8 @@ def complete_legacy(model: onnx.ModelProto) -> None:
             _set_type(attribute)
     if not model.opset_import:
         model.opset_import.append(helper.make_opsetid("", 1))
-    # IR 3 is the first that has opset imports; the libraries accept nothing older.
-    model.ir_version = max(model.ir_version, 3)
+    # IR 4 is the first in which initializers need not be inputs, which they are no longer.
+    model.ir_version = min(max(model.ir_version, 4), onnx.IR_VERSION)
     version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), None)
     if version is not None and version < 7:
         _align_broadcasts(model)
@@ -132,6 +132,6 @@ def _infer(
         found = shape_inference.infer_node_outputs(
             schema, node, known, opset_imports=[helper.make_opsetid("", 8)]
         )
-    except (onnx.defs.SchemaError, shape_inference.InferenceError):
-        return
+    except Exception:
+        return  # whatever it cannot infer, among it a damaged node; the checker tells later
     types.update(found)

@@ -51,11 +51,38 @@ def drop_initializer_inputs(graph: onnx.GraphProto) -> None:
     graph.input.extend(kept)
 
 
-def check_border(graph: onnx.GraphProto, path: str) -> None:
-    """Checks that the model computes something from something.
+def check_text(model: onnx.ModelProto, path: str) -> None:
+    """Checks that every name is text; the protobuf runtime hands damaged ones over as bytes.
 
     Raises:
-        InputError: No nodes, no outputs, no inputs, or outputs that do not depend on any input.
+        InputError: A name is not UTF-8.
+    """
+    graph = model.graph
+    names: list[object] = [graph.name, *(entry.domain for entry in model.opset_import)]
+    for value in [*graph.input, *graph.output]:
+        names.append(value.name)
+        names += [dim.dim_param for dim in value.type.tensor_type.shape.dim]
+    names += [tensor.name for tensor in graph.initializer]
+    for node in _all_nodes(model):
+        names += [node.name, node.op_type, node.domain, *node.input, *node.output]
+        names += [attribute.name for attribute in node.attribute]
+    for entry in model.metadata_props:
+        names += [entry.key, entry.value]
+    try:
+        sound = all(isinstance(name, str) and name.encode() is not None for name in names)
+    except UnicodeError:
+        sound = False
+    if not sound:
+        raise InputError(
+            f"{path} holds names that are not text", remedy="the file is damaged; export it again"
+        )
+
+
+def check_border(graph: onnx.GraphProto, path: str) -> None:
+    """Checks that there is something to compute, from something.
+
+    Raises:
+        InputError: No nodes, no outputs or no inputs.
     """
     if not graph.node:
         raise InputError(f"{path} has no operators", remedy="export the trained model again")
@@ -66,9 +93,17 @@ def check_border(graph: onnx.GraphProto, path: str) -> None:
             f"{path} has no inputs: it is a constant",
             remedy="export it without folding the input away",
         )
+
+
+def check_not_constant(graph: onnx.GraphProto, path: str) -> None:
+    """Checks that the outputs of a sorted graph depend on its inputs.
+
+    Raises:
+        InputError: None of them does.
+    """
     live = {value.name for value in graph.input}
     for node in graph.node:
-        if any(name in live for name in node.input):
+        if any(name in live for name in _reads(node)):
             live.update(name for name in node.output if name)
     if not any(value.name in live for value in graph.output):
         raise InputError(

@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Iterator
 
 import onnx
-from onnx import helper, inliner, shape_inference, version_converter
+from onnx import checker, helper, inliner, shape_inference, version_converter
 
 from intaglio.errors import InputError, Refusal, UnsupportedError
 from intaglio.targets.onnx.read_structure import STANDARD_DOMAINS, label
@@ -42,12 +42,53 @@ def standard_opset(model: onnx.ModelProto, path: str) -> int:
     return int(versions[0])
 
 
-def inline_functions(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Replaces calls of model-local functions by their bodies."""
+def check_valid(model: onnx.ModelProto, path: str) -> None:
+    """Runs onnx's checker, large weights left out.
+
+    Raises:
+        InputError: The model breaks a rule of the ONNX specification.
+    """
+    # The checker wants a shape on every output; exporters leave it out, and it is inferred later.
+    bare = [
+        v.type.tensor_type for v in model.graph.output if not v.type.tensor_type.HasField("shape")
+    ]
+    for tensor in bare:
+        tensor.shape.SetInParent()
+    with without_weights(model):
+        try:
+            checker.check_model(model)
+        except Exception as error:  # ValidationError, and what its bindings raise on bad text
+            raise InputError(
+                f"{path} is not a valid ONNX model: {first_line(error)}",
+                remedy="export the model again with a current exporter",
+            ) from error
+        finally:
+            for tensor in bare:
+                tensor.ClearField("shape")
+
+
+def inline_functions(model: onnx.ModelProto, path: str) -> onnx.ModelProto:
+    """Replaces calls of model-local functions by their bodies.
+
+    Raises:
+        InputError: Calls and functions do not fit.
+    """
     if not model.functions:
         return model
-    inlined: onnx.ModelProto = inliner.inline_local_functions(model, convert_version=True)
+    try:
+        inlined: onnx.ModelProto = inliner.inline_local_functions(model, convert_version=True)
+    except Exception as error:  # the library raises plain C++ assertions
+        raise InputError(
+            f"the functions in {path} cannot be expanded: {first_line(error)}",
+            remedy="export the model without functions",
+        ) from error
     return inlined
+
+
+def first_line(error: Exception) -> str:
+    """The first line of a library's message, at a readable length."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:240] if lines else type(error).__name__
 
 
 def upgrade(model: onnx.ModelProto, path: str) -> onnx.ModelProto:
@@ -72,16 +113,13 @@ def upgrade(model: onnx.ModelProto, path: str) -> onnx.ModelProto:
 
 
 def _convert(model: onnx.ModelProto, version: int) -> onnx.ModelProto:
-    # The converter needs IR 4 to let initializers be no inputs.
-    model.ir_version = max(model.ir_version, 4)
     names = [value.name for value in model.graph.input]
     with without_weights(model) as weights:
         try:
             converted: onnx.ModelProto = version_converter.convert_version(model, OPSET)
-        except (RuntimeError, ValueError, MemoryError) as error:
+        except Exception as error:  # the library raises plain C++ assertions
             raise UnsupportedError(
-                f"the model cannot be taken from opset {version} to {OPSET}: "
-                f"{str(error).strip().splitlines()[0][:200]}",
+                f"the model cannot be taken from opset {version} to {OPSET}: {first_line(error)}",
                 remedy=f"export it with opset {OPSET}",
             ) from error
     kept = [value for value in converted.graph.input if value.name in names]
@@ -130,7 +168,10 @@ def _prefer_last_axis(model: onnx.ModelProto, version: int) -> None:
     trial.CopyFrom(model)
     trial = _convert(trial, version)
     with without_weights(trial):
-        inferred = shape_inference.infer_shapes(trial, data_prop=True)
+        try:
+            inferred = shape_inference.infer_shapes(trial, data_prop=True)
+        except Exception:
+            return  # the real inference will tell, with a message
     ranks = {
         value.name: len(value.type.tensor_type.shape.dim)
         for value in [*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output]

@@ -14,7 +14,7 @@ from onnx import shape_inference
 
 from intaglio.errors import InputError, RecipeError, Refusal, UnsupportedError
 from intaglio.targets.onnx.read_structure import label
-from intaglio.targets.onnx.read_upgrade import without_weights
+from intaglio.targets.onnx.read_upgrade import first_line, without_weights
 
 _MAX_DIMENSION = 2**31 - 1
 
@@ -29,6 +29,7 @@ def bind_shapes(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> 
     Raises:
         RecipeError: An unknown input, a wrong rank, a dimension below 1, or one that contradicts
             the file or another binding.
+        UnsupportedError: The rank of an input is neither in the file nor given.
     """
     inputs = {value.name: value for value in model.graph.input}
     bound: dict[str, int] = {}
@@ -39,6 +40,13 @@ def bind_shapes(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> 
                 remedy=f"its inputs are {', '.join(inputs)}",
             )
         _bind_input(inputs[name], list(dims), bound)
+    refusals = [
+        Refusal(value.name, "input", "its rank is not in the file", "give it with --shape")
+        for value in model.graph.input
+        if not value.type.tensor_type.HasField("shape")
+    ]
+    if refusals:
+        raise UnsupportedError("the shapes of some inputs are not known", refusals)
     for value in model.graph.input:
         tensor = value.type.tensor_type
         for axis, dim in enumerate(tensor.shape.dim):
@@ -108,9 +116,9 @@ def infer_shapes(model: onnx.ModelProto, path: str) -> None:
             inferred = shape_inference.infer_shapes(
                 model, check_type=True, strict_mode=True, data_prop=True
             )
-        except (shape_inference.InferenceError, RuntimeError, ValueError) as error:
+        except Exception as error:  # InferenceError, or a plain C++ assertion
             raise InputError(
-                f"shapes in {path} do not fit together: {_first_line(error)}",
+                f"shapes in {path} do not fit together: {first_line(error)}",
                 remedy="check --shape, or export the model again",
             ) from error
     graph.value_info.extend(inferred.graph.value_info)
@@ -154,15 +162,5 @@ def _require_ranks(graph: onnx.GraphProto) -> None:
         for name in node.output
         if name and name not in known
     ]
-    refusals += [
-        Refusal(value.name, "input", "its rank is not in the file", "give it with --shape")
-        for value in graph.input
-        if value.name not in known
-    ]
     if refusals:
         raise UnsupportedError("some shapes depend on what is not known", refusals)
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:240] if lines else type(error).__name__

@@ -59,9 +59,7 @@ def qdq_model(batch: int | str = "N") -> onnx.ModelProto:
     return model
 
 
-def integer_model(
-    batch: int | str = "N", weight: NDArray[np.int8] = WEIGHT
-) -> onnx.ModelProto:
+def integer_model(batch: int | str = "N", weight: NDArray[np.int8] = WEIGHT) -> onnx.ModelProto:
     arrays = {
         "w_codes": np.ascontiguousarray(weight.T),
         "x_zero": np.int8(INPUT.zero_point[0]),
@@ -255,8 +253,6 @@ def _model(
         [helper.make_tensor_value_info(y, dtype, [batch, 3])],
         [numpy_helper.from_array(np.asarray(array), name) for name, array in arrays.items()],
     )
-    model = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10
-    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
     onnx.checker.check_model(model)
     return model

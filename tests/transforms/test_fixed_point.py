@@ -156,6 +156,12 @@ def test_a_mantissa_that_rounds_up_carries_into_the_exponent() -> None:
     assert (int(fixed.multiplier), int(fixed.shift)) == (2**30, 30)
 
 
+def test_the_half_of_a_mantissa_rounds_up() -> None:
+    # (2^30 + 0.5) / 2^31 and the next odd one: neither truncation nor ties to even.
+    fixed = quantize_multiplier([(2**30 + 0.5) / 2**31, (2**30 + 1.5) / 2**31])
+    assert fixed.multiplier.tolist() == [2**30 + 1, 2**30 + 2]
+
+
 def test_tiny_scales_are_flushed_at_the_limit_of_the_shift() -> None:
     fixed = quantize_multiplier([0.0, 5e-324, math.nextafter(2.0**-32, 0.0) * 0.999, 2.0**-32])
     assert fixed.multiplier.tolist() == [0, 0, 0, 2**30]

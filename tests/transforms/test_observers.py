@@ -15,6 +15,7 @@ from intaglio.transforms.observers import (
     MinMaxObserver,
     MseObserver,
     PercentileObserver,
+    _search,
     make_observer,
     squared_error,
 )
@@ -243,11 +244,22 @@ def test_entropy_ignores_an_outlier_and_keeps_a_uniform_tensor() -> None:
 
 
 def test_entropy_does_not_collapse_to_one_bin() -> None:
-    # All values far from zero: keeping a single bin would make both distributions equal.
-    x = gaussian() * np.float32(0.1) + np.float32(5)
+    # A comb that no quantizer of this range keeps apart, and a few values far below it, which a
+    # range that clips all others would keep perfectly: 3.4 is just inside 5 / 256^(1/15).
+    comb = np.repeat(4 + 0.01 * np.arange(101), np.where(np.arange(101) % 2, 100, 300))
+    x = np.append(comb, np.full(10, 3.4)).astype(np.float32)
+    assert 5 * 256 ** (-1 / 15) - 3.4 < 0.1
     low, high = observed(EntropyObserver(), x)
-    assert low == float(x.min())
-    assert high > 5.3
+    assert low == np.float32(3.4)
+    assert high > 4.5
+
+
+def test_of_equally_good_ranges_the_widest_is_taken() -> None:
+    for symmetric in (False, True):
+        assert _search(lambda low, high: 0.0, -1.0, 3.0, symmetric) == (
+            -3.0 if symmetric else -1.0,
+            3.0,
+        )
 
 
 @pytest.mark.parametrize("n", [300, 3000])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from intaglio.transforms.resize import COORDINATE_MODES, linear_neighbors
 
 sizes = st.integers(1, 900)

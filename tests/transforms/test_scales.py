@@ -121,6 +121,11 @@ def test_quantize_is_the_nearest_integer_ties_to_even_then_clipped(
     assert result.tolist() == expected
 
 
+def test_halves_go_to_the_even_quotient_before_the_zero_point() -> None:
+    q = TensorQuantization("int8", (2.0,), (1,))
+    assert q.quantize([-3.0, -1.0, 1.0, 3.0, 5.0]).tolist() == [-1, 1, 1, 3, 3]
+
+
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16"])
 def test_every_integer_survives_dequantize_and_quantize(dtype: str) -> None:
     q = activation_quantization(-0.7, 2.3, dtype)

@@ -164,20 +164,24 @@ def test_infinities_saturate() -> None:
 
 
 def lut_populate(function: Callable[[float], float], s_in: float, s_out: float) -> list[int]:
-    """TensorFlow Lite's 16-bit LUTPopulate, loop by loop, in doubles."""
-    low, high = s_in * -32768, s_in * 32767
-    step = (high - low) / 512
-    gain = 65536 / (s_out * 32767 - s_out * -32768)
+    """TensorFlow Lite's 16-bit LUTPopulate in its own loop, every operation on float32."""
+    f = np.float32
+    low, high = f(s_in) * f(-32768), f(s_in) * f(32767)
+    step = (high - low) / f(512)
+    gain = f(65536) / (f(s_out) * f(32767) - f(s_out) * f(-32768))
+
+    def value(x: np.float32) -> np.float32:
+        return f(function(float(x)))
+
     table = []
     for i in range(512):
-        value = function(low + i * step)
-        middle = function(low + i * step + step / 2)
-        following = function(low + (i + 1) * step)
-        sample = half_away(value * gain)
-        interpolated = half_away((following * gain + half_away(value * gain)) / 2)
-        error = interpolated - half_away(middle * gain)
-        table.append(min(max(sample - half_away(error / 2), -32768), 32767))
-    table.append(min(max(half_away(function(high) * gain), -32768), 32767))
+        sample = f(half_away(float(value(low + f(i) * step) * gain)))
+        middle = f(half_away(float(value(low + f(i) * step + step / f(2)) * gain)))
+        following = value(low + f(i + 1) * step) * gain
+        interpolated = f(half_away(float((following + sample) / f(2))))
+        bias = half_away(float((interpolated - middle) / f(2)))
+        table.append(min(max(int(sample) - bias, -32768), 32767))
+    table.append(min(max(half_away(float(value(high) * gain)), -32768), 32767))
     return table
 
 
@@ -214,6 +218,13 @@ def test_lookup_int16_interpolates_in_integers(q: int, seed: int) -> None:
     base, following = int(table[index]), int(table[index + 1])
     expected = base + math.floor((following - base) * offset / 128 + 0.5)
     assert lookup_int16(np.array([q], np.int16), table).tolist() == [expected]
+
+
+def test_lookup_int16_rounds_halves_upward() -> None:
+    table = np.zeros(513, np.int16)
+    table[257] = 1  # rises to 1 at q = 128 and falls again
+    q = np.array([0, 63, 64, 128, 192, 193], np.int16)
+    assert lookup_int16(q, table).tolist() == [0, 0, 1, 1, 1, 0]
 
 
 def test_tables_refuse_other_types() -> None:

@@ -8,8 +8,9 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import onnxruntime as ort
-from intaglio.passes.dialect.functions import DOMAIN, OPSET, SPECIFICATIONS, add_functions
 from onnx import helper, numpy_helper
+
+from intaglio.passes.dialect.functions import DOMAIN, OPSET, SPECIFICATIONS, add_functions
 
 INT8 = np.iinfo(np.int8)
 INT16 = np.iinfo(np.int16)
@@ -65,7 +66,7 @@ def make_session(model):
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4
     return ort.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )

@@ -226,9 +226,7 @@ def conv_transpose(x, w, x_zero_point, strides, pads, output_padding, dilations,
         - pads[3]
     )
     result = np.zeros((batch, group_out * group, out_h, out_w), dtype=object)
-    for n, c, i, j in itertools.product(
-        range(batch), range(channels), range(height), range(width)
-    ):
+    for n, c, i, j in itertools.product(range(batch), range(channels), range(height), range(width)):
         value = int(x[n, c, i, j]) - x_zero_point
         first = c // (channels // group) * group_out
         for o, u, v in itertools.product(range(group_out), range(kernel_h), range(kernel_w)):

@@ -9,9 +9,7 @@ from hypothesis import strategies as st
 from tests.passes.dialect import python_integers as judge
 from tests.passes.dialect.one_node import run
 
-PROPERTY = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+PROPERTY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def integers(generator, dtype, shape, rails):

@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from intaglio.transforms import tables
 from tests.passes.dialect import python_integers as judge
 from tests.passes.dialect.one_node import run
 
-PROPERTY = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+from intaglio.transforms import tables
+
+PROPERTY = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SHAPES = ((1,), (2, 3), (1, 1, 1, 1), (2, 3, 5, 7), (0, 3, 2, 2), (3, 0, 2, 2), (3, 1), ())
 seeds = st.integers(0, 2**32 - 1)
 

@@ -11,9 +11,7 @@ from onnx import helper
 from tests.passes.dialect import python_integers as judge
 from tests.passes.dialect.one_node import make_session, run, scalars, to
 
-PROPERTY = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+PROPERTY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def integers(generator, dtype, shape, spread):
@@ -24,7 +22,7 @@ def integers(generator, dtype, shape, spread):
     return generator.integers(low, high, shape, endpoint=True).astype(dtype)
 
 
-@pytest.mark.parametrize("rounding", ("Double", "Single"))
+@pytest.mark.parametrize("rounding", ["Double", "Single"])
 @PROPERTY
 @given(data=st.data())
 def test_mean_equals_python_integers(rounding, data):
@@ -127,9 +125,7 @@ def test_average_pool_equals_python_integers(g, lead, dtype, spread, ceil_mode, 
 def test_average_pool_has_the_windows_of_the_standard_operator(
     image, kernel, strides, pads, ceil_mode
 ):
-    attributes = {
-        "kernel_shape": kernel, "strides": strides, "pads": pads, "ceil_mode": ceil_mode
-    }
+    attributes = {"kernel_shape": kernel, "strides": strides, "pads": pads, "ceil_mode": ceil_mode}
     x = integers(np.random.default_rng(8), np.int8, (1, 2, *image), "full")
     result = run("AveragePoolInteger", {"x": x}, np.int8, **attributes)
     float_graph = helper.make_graph(

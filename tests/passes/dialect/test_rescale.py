@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from intaglio.transforms import fixed_point
 from tests.passes.dialect.one_node import INT8, INT16, INT32, run, scalars, to
 from tests.passes.dialect.python_integers import rescale
+
+from intaglio.transforms import fixed_point
 
 ROUNDINGS = ("Double", "Single", "Wide")
 VALUES_PER_EXAMPLE = 20_000
@@ -57,11 +58,13 @@ def grid(rounding):
     draw = np.random.default_rng(7)
     multipliers = [0, 1 << 30, (1 << 30) + 1, 3 << 29, 0x7FFEFFFF, 0x7FFF0000, (1 << 31) - 1]
     multipliers += draw.integers(1 << 30, 1 << 31, 3).tolist()
-    cases = itertools.product(
-        boundary_accumulators(bits), multipliers, range(smallest_shift, 63)
-    )
+    cases = itertools.product(boundary_accumulators(bits), multipliers, range(smallest_shift, 63))
     acc, multiplier, shift = (np.array(column) for column in zip(*cases, strict=True))
-    return acc.astype(accumulator_type(rounding)), multiplier.astype(np.int32), shift.astype(np.int8)
+    return (
+        acc.astype(accumulator_type(rounding)),
+        multiplier.astype(np.int32),
+        shift.astype(np.int8),
+    )
 
 
 @st.composite
@@ -80,7 +83,11 @@ def columns(draw, rounding):
     multiplier = generator.integers(1 << 30, 1 << 31, size)
     multiplier = multiplier >> multiplier_zeros << multiplier_zeros
     shift = generator.integers(first_shift, last_shift + 1, size)
-    return acc.astype(accumulator_type(rounding)), multiplier.astype(np.int32), shift.astype(np.int8)
+    return (
+        acc.astype(accumulator_type(rounding)),
+        multiplier.astype(np.int32),
+        shift.astype(np.int8),
+    )
 
 
 @pytest.mark.parametrize("rounding", ROUNDINGS)
@@ -100,7 +107,7 @@ def test_a_million_cases_equal_python_integers(rounding):
     assert compared >= MILLION
 
 
-@pytest.mark.parametrize("rounding", ("Double", "Single"))
+@pytest.mark.parametrize("rounding", ["Double", "Single"])
 def test_int64_accumulators_equal_int32_ones(rounding):
     acc, multiplier, shift = grid(rounding)
     compare(rounding, acc.astype(np.int64)[::7], multiplier[::7], shift[::7])
@@ -142,7 +149,7 @@ def test_per_channel_constants_clamp_and_zero_point(rounding, shape, dtype):
         np.testing.assert_array_equal(dynamic, expected)
 
 
-@pytest.mark.parametrize("rounding", ("Double", "Single"))
+@pytest.mark.parametrize("rounding", ["Double", "Single"])
 @pytest.mark.parametrize("acc", [INT32.min, -(2**20), -1, 0, 1, 2**20, INT32.max])
 def test_results_far_outside_the_type_saturate(rounding, acc):
     inputs = {
@@ -153,6 +160,22 @@ def test_results_far_outside_the_type_saturate(rounding, acc):
     }
     result = run(f"Rescale{rounding}", inputs, np.int16, to=to(np.int16))
     assert result[0] == (INT16.max if acc > 0 else INT16.min if acc < 0 else 0)
+
+
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+@pytest.mark.parametrize("result", [2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**33, 2**38])
+def test_clamping_looks_at_all_64_bits(rounding, result):
+    # onnxruntime's own Clip of int64 lets values in [2^31, 2^32) pass below 127 (x86).
+    shift = {"Double": 16, "Single": 16, "Wide": 24}[rounding]
+    step = 1 << (30 - shift) if rounding != "Wide" else 1 << (14 - (shift - 16))
+    acc = np.array([sign * (result // step) for sign in (1, -1)], accumulator_type(rounding))
+    inputs = {
+        "acc": acc,
+        "multiplier": np.array(2**30, np.int32),
+        "shift": np.array(shift, np.int8),
+        **scalars(zero_point=0, minimum=-128, maximum=127),
+    }
+    assert run(f"Rescale{rounding}", inputs, np.int8, to=to(np.int8)).tolist() == [127, -128]
 
 
 def test_ties_of_the_second_rounding_go_away_from_zero():
@@ -185,9 +208,7 @@ def test_ties_of_the_second_rounding_go_away_from_zero():
 def test_the_functions_equal_the_numpy_forms(rounding, data):
     acc, multiplier, shift = data.draw(columns(rounding))
     scale = fixed_point.FixedPoint(multiplier, shift.astype(np.int64))
-    expected = fixed_point.requantize(
-        acc, scale, rounding.lower(), 3, INT8.min, INT8.max, np.int8
-    )
+    expected = fixed_point.requantize(acc, scale, rounding.lower(), 3, INT8.min, INT8.max, np.int8)
     inputs = {
         "acc": acc,
         "multiplier": multiplier,

@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from intaglio.transforms.softmax import exp_table, softmax_int8
 from tests.passes.dialect import python_integers as judge
 from tests.passes.dialect.one_node import run
 
-PROPERTY = settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+from intaglio.transforms.softmax import exp_table, softmax_int8
+
+PROPERTY = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SHAPES = ((1, 1), (1, 10), (3, 1000), (0, 4), (2, 3, 5, 7), (2, 1, 4), (13,))
 
 
@@ -33,7 +32,7 @@ def logits(draw):
     last=st.booleans(),
 )
 def test_softmax_equals_python_integers_and_numpy(x, scale, last):
-    axis = -1 if last else max(x.ndim - 2, 0)
+    axis = -1 if last or x.size == 0 else max(x.ndim - 2, 0)
     table = exp_table(scale)
     result = run("SoftmaxInteger", {"x": x, "exp_table": table}, np.int8, axis=axis)
     np.testing.assert_array_equal(result, judge.softmax(x, table, axis))
@@ -50,15 +49,12 @@ def test_rows_of_equal_entries(length):
         assert abs((int(result[0, 0]) + 128) / 256 - 1 / length) <= 1 / 256
 
 
-@settings(PROPERTY, max_examples=60)
-@given(entries=st.lists(st.integers(0, 2**31 - 1), min_size=255, max_size=255), x=logits())
-def test_any_exponentials(entries, x):
+@PROPERTY
+@given(seed=st.integers(0, 2**32 - 1), bits=st.integers(0, 31), x=logits())
+def test_any_exponentials(seed, bits, x):
     # Not from any scale: sums and products in corners that exponentials do not reach.
+    entries = np.random.default_rng(seed).integers(0, 1 << bits, 255)
     table = np.array([2**31 - 1, *entries], np.int32)
-    peak = x.astype(np.int64).max(axis=-1, keepdims=True) if x.size else x
-    terms = (table[peak - x.astype(np.int64)].astype(np.int64) + 2048) >> 12
-    if x.size and terms.sum(axis=-1).max() >= 2**31:
-        return
     result = run("SoftmaxInteger", {"x": x, "exp_table": table}, np.int8)
     np.testing.assert_array_equal(result, judge.softmax(x, table, -1))
 

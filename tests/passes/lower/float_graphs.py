@@ -28,7 +28,9 @@ class Graph:
         return self.const(name, (scale * self.rng.standard_normal(shape)).astype(np.float32))
 
     def op(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
-        self.nodes.append(helper.make_node(kind, list(inputs), [output], name=f"n_{output}", **attributes))
+        self.nodes.append(
+            helper.make_node(kind, list(inputs), [output], name=f"n_{output}", **attributes)
+        )
         return output
 
     def model(
@@ -39,13 +41,13 @@ class Graph:
         ]
         outs = [helper.make_tensor_value_info(o, TensorProto.FLOAT, None) for o in outputs]
         graph = helper.make_graph(self.nodes, "g", ins, outs, self.constants)
-        model = helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10
-        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
         return onnx.shape_inference.infer_shapes(model, strict_mode=True)
 
 
-def conv(*, group: int = 1, channels: int = 4, outputs: int = 6, k: int = 3, **attributes: Any) -> onnx.ModelProto:
+def conv(
+    *, group: int = 1, channels: int = 4, outputs: int = 6, k: int = 3, **attributes: Any
+) -> onnx.ModelProto:
     g = Graph()
     g.normal("w", outputs, channels // group, k, k)
     g.normal("b", outputs)
@@ -177,12 +179,19 @@ def split() -> onnx.ModelProto:
     return g.model({"x": [2, 4, 3, 3]}, ("y", "y2"))
 
 
-def resize(mode: str, coordinates: str, scales: Sequence[float], dynamic: bool = False) -> onnx.ModelProto:
+def resize(
+    mode: str, coordinates: str, scales: Sequence[float], dynamic: bool = False
+) -> onnx.ModelProto:
     g = Graph()
     g.const("scales", np.array(scales, np.float32))
     extra = {"nearest_mode": "floor"} if mode == "nearest" else {}
     g.op(
-        "Resize", ["x", "", "scales"], "y", mode=mode, coordinate_transformation_mode=coordinates, **extra
+        "Resize",
+        ["x", "", "scales"],
+        "y",
+        mode=mode,
+        coordinate_transformation_mode=coordinates,
+        **extra,
     )
     return g.model({"x": [1, 3, "H", "W"] if dynamic else [1, 3, 5, 6]})
 
@@ -248,7 +257,9 @@ GRAPHS: dict[str, tuple[Callable[[], onnx.ModelProto], int]] = {
     "softmax_channels": (lambda: unary("Softmax", axis=1), 1),
     "average_pool": (lambda: unary("AveragePool", kernel_shape=[2, 2], strides=[2, 2]), 1),
     "average_pool_padded": (
-        lambda: unary("AveragePool", kernel_shape=[3, 2], pads=[1, 1, 1, 0], ceil_mode=1, strides=[2, 2]),
+        lambda: unary(
+            "AveragePool", kernel_shape=[3, 2], pads=[1, 1, 1, 0], ceil_mode=1, strides=[2, 2]
+        ),
         1,
     ),
     "global_average_pool": (lambda: unary("GlobalAveragePool"), 1),
@@ -256,7 +267,9 @@ GRAPHS: dict[str, tuple[Callable[[], onnx.ModelProto], int]] = {
     "reduce_mean_spatial": (lambda: mean([-1, -2], 1), 1),
     "max_pool": (lambda: unary("MaxPool", kernel_shape=[2, 2], strides=[2, 2]), 0),
     "max_pool_padded": (
-        lambda: unary("MaxPool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 0, 1, 1], ceil_mode=1),
+        lambda: unary(
+            "MaxPool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 0, 1, 1], ceil_mode=1
+        ),
         0,
     ),
     "reshape": (lambda: with_ints("Reshape", [2, -1]), 0),

@@ -24,7 +24,10 @@ def build(nodes, inputs, outputs, constants=()):
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
 
     graph = helper.make_graph(
-        [helper.make_node(*n[:3], name=f"n_{n[2][0]}", **(n[3] if len(n) > 3 else {})) for n in nodes],
+        [
+            helper.make_node(*n[:3], name=f"n_{n[2][0]}", **(n[3] if len(n) > 3 else {}))
+            for n in nodes
+        ],
         "g",
         [info(k, v) for k, v in inputs.items()],
         [info(k, None) for k in outputs],

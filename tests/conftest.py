@@ -1,0 +1,34 @@
+"""Fixtures that every test may use. Helper functions are in ``helpers.py``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+def shared_folder() -> Path | None:
+    """Folder of models and data that are too large, or not ours, to be in the repository."""
+    named = os.environ.get("INTAGLIO_SHARED")
+    folder = Path(named) if named else Path(__file__).resolve().parents[2] / "shared"
+    return folder if folder.is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def zoo() -> Path:
+    """Folder of third-party models; the test is skipped where there is none."""
+    return _subfolder("zoo")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of data sets; the test is skipped where there is none."""
+    return _subfolder("data")
+
+
+def _subfolder(name: str) -> Path:
+    folder = shared_folder()
+    if folder is None or not (folder / name).is_dir():
+        pytest.skip(f"needs the shared folder '{name}' (set INTAGLIO_SHARED)")
+    return folder / name
