@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 #: Called with the place of a step in the run, its name and the model after it.
 Keep = Callable[[str, ir.Model], None]
 
-_CANONICAL_GROUP = "canonicalize."
-
 
 @dataclasses.dataclass(frozen=True)
 class StepRecord:
@@ -76,7 +74,8 @@ class PipelineResult:
 
     Attributes:
         model: The model after the last step.
-        reference: The float model after canonicalization: the reference of accuracy.
+        reference: The float model after the last step that keeps its function (canonicalization,
+            equalization): the reference of accuracy, tensor by tensor.
         plan: The quantization plan, or None.
         records: Evidence of every step.
     """
@@ -146,7 +145,7 @@ def run_recipe(
     for index, step in enumerate(recipe.steps):
         name = step.pass_name
         progress(name, index, total)
-        if reference is None and not name.startswith(_CANONICAL_GROUP):
+        if reference is None and not _keeps_function(step):
             reference = model.clone(deep_copy=True)
         if plan is not None and name in DECIDING_PASSES and step.enabled:
             records.append(_replay(model, plan, plan_origin, name, step, replayed))
@@ -176,6 +175,14 @@ def run_recipe(
     if captured is None and not any(s.pass_name == EDITING_PASS for s in recipe.steps):
         captured = capture_plan(model, marks)
     return PipelineResult(model, reference or model.clone(deep_copy=True), captured, tuple(records))
+
+
+def _keeps_function(step: Step) -> bool:
+    """Whether the model after a step is still the float model, without notes from data."""
+    if not step.enabled:
+        return True
+    kind = load_pass(step.pass_name)
+    return kind.semantics.kind == "exact" and not getattr(kind, "needs_data", False)
 
 
 def require_no_data(recipe: Recipe, has_plan: bool) -> None:

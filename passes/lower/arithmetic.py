@@ -15,6 +15,10 @@ from intaglio.transforms.scales import TensorQuantization
 from intaglio.transforms.softmax import exp_table
 
 
+#: Entries of a row of SOFTMAX: each may add 2^19 to an int32 sum.
+SOFTMAX_LIMIT = 4095
+
+
 def lower_add_sub(scope: Scope, unit: Unit) -> ir.Value:
     """ADD and SUB: both operands in units of ``2 * max(scale) / 2^left_shift``, then one rescale.
 
@@ -151,6 +155,13 @@ def lower_prelu(scope: Scope, unit: Unit) -> ir.Value:
 def lower_softmax(scope: Scope, unit: Unit) -> ir.Value:
     """SOFTMAX by gemmlowp's fixed-point exponential; its own output scale is 1/256."""
     node, builder = unit.node, scope.builder
+    axis = int(attribute(node, "axis", -1))
+    sizes = node.inputs[0].shape if node.inputs[0] is not None else None
+    if sizes is not None and isinstance(sizes[axis], int) and sizes[axis] > SOFTMAX_LIMIT:
+        raise RefusedError(
+            f"it sums {sizes[axis]} exponentials, which int32 cannot hold",
+            f"the kernel takes rows of up to {SOFTMAX_LIMIT}",
+        )
     source = builder.int8(scope.tensor(node.inputs[0]), unit.name)
     natural = TensorQuantization("int8", (1.0 / 256.0,), (-128,))
     table = builder.constant(exp_table(source.scale), "int32", f"{unit.name}_exponentials")
@@ -160,7 +171,7 @@ def lower_softmax(scope: Scope, unit: Unit) -> ir.Value:
         [source.value, table],
         "int8",
         unit.name if direct else f"{unit.name}_softmax",
-        {"axis": int(attribute(node, "axis", -1))},
+        {"axis": axis},
         unit.shape,
     )
     if direct:
