@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 INTERRUPTED = 130
+_WIDTH = 160
 _BUG = InternalError.exit_code
 
 
@@ -110,7 +112,11 @@ class Output(AbstractContextManager["Output"]):
 def _console(stderr: bool) -> Console:
     from rich.console import Console
 
-    return Console(stderr=stderr, soft_wrap=False)
+    console = Console(stderr=stderr)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        # A file or a pipe has no width; tables should not be squeezed into 80 columns for it.
+        console.width = _WIDTH
+    return console
 
 
 def _known(error: Exception) -> IntaglioError:

@@ -104,8 +104,8 @@ def verification(console: Console, report: VerifyReport) -> None:
         color = {"exact": "green", "different": "yellow", "failed": "red"}.get(pair.verdict, "")
         verdict = f"[{color}]{pair.verdict}[/{color}]" if color else pair.verdict
         table.add_row(
-            pair.artifact,
-            pair.reference,
+            escape(pair.artifact),
+            escape(pair.reference),
             pair.arithmetic,
             verdict,
             _number(pair.max_error_lsb, "g"),
@@ -190,9 +190,9 @@ def listing(console: Console, what: str, rows: Sequence[Mapping[str, Any]]) -> N
 def _table(*left: str, right: Sequence[str] = ()) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for name in left:
-        table.add_column(name, overflow="fold")
+        table.add_column(escape(name), overflow="fold")
     for name in right:
-        table.add_column(name, justify="right")
+        table.add_column(escape(name), justify="right")
     return table
 
 

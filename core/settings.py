@@ -181,8 +181,8 @@ def _resolve(data: dict[str, Any], key: str, prepared: Sequence[str]) -> tuple[s
     group, _, option = key.partition(".")
     members = [name for name in names if name.startswith(group + ".")]
     if not members:
-        short = {f"{n.partition('.')[0]}.{each}" for n in names for each in _options(n, False)}
-        raise _unknown(key, [*names, *short, "bundle", "data", *_TOP_LEVEL])
+        every = {f"{n.partition('.')[0]}.{each}" for n in names for each in _options(n, False)}
+        raise _unknown(key, [*names, *every, "bundle", "data", *_TOP_LEVEL])
     # ``enabled`` belongs to every step: only the full name says whose it is.
     options = {name: _options(name, False) for name in members}
     first = option.partition(".")[0]

@@ -93,6 +93,14 @@ def export_onnx(
     proto.graph.name = path.stem
     del proto.graph.value_info[:]
     proto = shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)
+    # Shapes for which the inference had to invent a symbol (unk__0) say nothing.
+    known = [
+        value
+        for value in proto.graph.value_info
+        if not any("__" in dim.dim_param for dim in value.type.tensor_type.shape.dim)
+    ]
+    del proto.graph.value_info[:]
+    proto.graph.value_info.extend(known)
     onnx.checker.check_model(proto, full_check=True)
     onnx.save(proto, str(path))
     return proto

@@ -14,6 +14,9 @@ from intaglio.bundle import Bundle
 from intaglio.targets.base import TensorSpec
 from intaglio.transforms.scales import TensorQuantization
 
+# What may stand between the last operator and the output.
+_PASSED_OVER = ("DequantizeLinear", "QuantizeLinear", "Identity", "Reshape")
+
 
 class Runner:
     """A model with float inputs and outputs; its logits where it ends in Softmax.
@@ -80,7 +83,7 @@ def _before_softmax(model: Path, operator: str) -> str | None:
     if len(graph.output) != 1:
         return None
     node = makers.get(graph.output[0].name)
-    while node is not None and node.op_type in ("DequantizeLinear", "QuantizeLinear", "Identity"):
+    while node is not None and node.op_type in _PASSED_OVER:
         node = makers.get(node.input[0])
     return str(node.input[0]) if node is not None and node.op_type == operator else None
 

@@ -24,7 +24,7 @@ class Result:
         values: Score of each sample: 1 or 0 for ``top1``, dB for ``psnr``; empty for ``sqnr``.
         decisions: Class of each sample, for models that decide.
         outputs: Outputs of each batch.
-        logits: What went into the last Softmax, of each batch; the outputs where there is none.
+        logits: What went into the last Softmax, of each batch; empty where there is none.
     """
 
     values: NDArray[np.float64]
@@ -42,12 +42,14 @@ def run(runner: Runner, case: Case, test: TestSet, batched: bool) -> Result:
         test: The test set.
         batched: Whether the model takes batches of any size.
     """
-    outputs, logits = [], []
+    outputs: list[list[NDArray[np.float32]]] = []
+    logits: list[NDArray[np.float32]] = []
     for batch in batches(test, batched):
         found = runner.run(batch)
         outputs.append(found)
         before = runner.logits(batch)
-        logits.append(found[0] if before is None else before)
+        if before is not None:
+            logits.append(before)
     decisions = np.empty(0, np.int64)
     if case.classes:
         decisions = np.concatenate([found[0].argmax(axis=1) for found in outputs])
@@ -85,13 +87,12 @@ def psnr(output: NDArray[np.float32], target: NDArray[np.float32], border: int) 
 
 def sqnr_db(reference: Result, test: Result) -> float:
     """Signal to noise of the logits over all samples; of several outputs, the mean of each."""
-    outputs = len(reference.outputs[0])
-    if outputs == 1:
+    if reference.logits and test.logits:
         columns = [(reference.logits, test.logits)]
     else:
         columns = [
             ([found[i] for found in reference.outputs], [found[i] for found in test.outputs])
-            for i in range(outputs)
+            for i in range(len(reference.outputs[0]))
         ]
     ratios = []
     for expected, found in columns:

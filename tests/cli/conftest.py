@@ -1,38 +1,68 @@
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import io
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from intaglio.cli.app import app
+
 DIGITS = Path(__file__).parents[2] / "sample_models" / "digits"
 
 
+@dataclasses.dataclass
 class Done:
-    """A finished run of the program."""
+    """A finished run of the program: exit code and what it printed."""
 
-    def __init__(self, process: subprocess.CompletedProcess[str]) -> None:
-        self.code = process.returncode
-        self.out = process.stdout
-        self.err = process.stderr
-
-
-def command(*arguments: object) -> list[str]:
-    code = "from intaglio.cli.app import main; main()"
-    return [sys.executable, "-c", code, *map(str, arguments)]
+    code: int
+    out: str
+    err: str
 
 
 @pytest.fixture(scope="session")
 def cli():
-    """Runs the program as a process of its own: exit code, stdout and stderr."""
+    """Runs the program in this process, which is quick."""
 
-    def run(*arguments, **options):
-        return Done(
-            subprocess.run(
-                command(*arguments), capture_output=True, text=True, timeout=120, **options
-            )
+    def run(*arguments, cwd=None, env=None):
+        out, err = io.StringIO(), io.StringIO()
+        code = 0
+        with contextlib.ExitStack() as stack:
+            patch = stack.enter_context(pytest.MonkeyPatch.context())
+            if cwd is not None:
+                patch.chdir(cwd)
+            for name, value in (env or {}).items():
+                patch.setenv(name, value)
+            stack.enter_context(contextlib.redirect_stdout(out))
+            stack.enter_context(contextlib.redirect_stderr(err))
+            try:
+                app([str(argument) for argument in arguments], prog_name="intaglio")
+            except SystemExit as leaving:
+                code = int(leaving.code or 0)
+        return Done(code, out.getvalue(), err.getvalue())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def process():
+    """Runs the program as a process of its own, as users do."""
+
+    def run(*arguments, cwd=None, env=None):
+        code = "from intaglio.cli.app import main; main()"
+        done = subprocess.run(
+            [sys.executable, "-c", code, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            cwd=cwd,
+            env={**os.environ, **(env or {})},
         )
+        return Done(done.returncode, done.stdout, done.stderr)
 
     return run
 
@@ -53,9 +83,9 @@ def test_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def converted(tmp_path_factory, cli, digits, digits_data):
+def converted(tmp_path_factory, process, digits, digits_data):
     """A bundle, and what ``convert --json`` said when it was made."""
     out = tmp_path_factory.mktemp("cli") / "digits"
-    done = cli("convert", digits, "--calibration", digits_data, "--out", out, "--json")
+    done = process("convert", digits, "--calibration", digits_data, "--out", out, "--json")
     assert done.code == 0, done.err
     return out, done

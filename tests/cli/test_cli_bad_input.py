@@ -188,7 +188,7 @@ def one_nan():
         (arrays(image=np.array([["a"] * 8])), "image"),
         (arrays(image=one_nan()), "NaN"),
         (arrays(image=np.ones((0, 1, 8, 8), np.float32)), "no samples"),
-        (arrays(picture=np.ones((4, 1, 8, 8), np.float32), other=np.ones(4)), "picture"),
+        (arrays(picture=np.ones((4, 1, 8, 8), np.float32), other=np.ones(4)), "for image"),
         (broken_npz, "zip"),
         (text_file, "neither"),
         (empty_folder, "no "),
@@ -276,7 +276,8 @@ def test_bundles_that_are_none(cli, place, command):
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
-        (["--input", "none.npy"], 3),
+        (["--input", "x.npy"], 2),
+        (["--input", "none.npy", "--target", "source"], 3),
         (["--input", "x.npy", "--target", "tflite"], 2),
         (["--input", "x.npy", "--target", "onnx-integer"], 3),
         (["--input", "x.npy", "--target", "source", "--output", "y.txt"], 2),
@@ -300,6 +301,14 @@ def test_errors_are_json_too(cli, place, digits_data):
     error = json.loads(done.out)["error"]
     assert (error["type"], error["exit_code"]) == ("InputError", 3)
     assert error["remedy"]
+
+
+def test_a_user_sees_no_traceback(process, place, digits):
+    done = process("convert", truncated(place, digits), "--random-calibration", "--out", "x")
+    assert (done.code, done.out) == (3, "")
+    assert done.err.startswith("error:")
+    assert "remedy:" in done.err
+    assert "Traceback" not in done.err
 
 
 def test_debug_shows_where_it_happened(cli, place):

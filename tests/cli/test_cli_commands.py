@@ -74,7 +74,7 @@ def test_verify_agrees(cli, converted, test_data):
 
 def test_verify_shows_pairs_layers_and_accuracy(cli, converted, test_data):
     out, _ = converted
-    done = cli("verify", out, "--inputs", test_data, "--samples", "50", env=_wide())
+    done = cli("verify", out, "--inputs", test_data, "--samples", "50", env={"COLUMNS": "220"})
     assert done.code == 0, done.err
     for text in ("onnx-integer", "onnx-qdq", "worst layers", "accuracy", "top1", "verified"):
         assert text in done.out
@@ -160,7 +160,7 @@ def test_list(cli, what, name):
     rows = parsed(cli("list", what, "--json"))[what]
     assert name in [row["name"] for row in rows]
     assert all(row["description"] for row in rows)
-    shown = cli("list", what, env=_wide())
+    shown = cli("list", what, env={"COLUMNS": "220"})
     assert shown.code == 0
     assert name in shown.out
 
@@ -177,9 +177,3 @@ def test_quiet_prints_nothing_when_all_is_well(cli, digits, converted):
     for arguments in (["inspect", digits], ["list", "targets"], ["verify", out]):
         done = cli(*arguments, "--quiet")
         assert (done.code, done.out, done.err) == (0, "", "")
-
-
-def _wide():
-    import os
-
-    return {**os.environ, "COLUMNS": "220"}
