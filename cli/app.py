@@ -7,7 +7,9 @@ command imports what it needs when it runs.
 from __future__ import annotations
 
 import enum
+import io
 import signal
+import sys
 from types import FrameType
 from typing import Annotated
 
@@ -265,6 +267,10 @@ def _terminate(signum: int, frame: FrameType | None) -> None:
 def main() -> None:
     """Entry point of the ``intaglio`` program."""
     signal.signal(signal.SIGTERM, _terminate)
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal without a character for "×" gets a question mark, not a crash.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     app(prog_name="intaglio")
 
 

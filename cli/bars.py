@@ -24,7 +24,7 @@ def bars(output: Output) -> Iterator[Progress]:
         return
     from rich.progress import (
         BarColumn,
-        MofNCompleteColumn,
+        Count,
         TaskID,
         TextColumn,
         TimeElapsedColumn,
@@ -34,7 +34,7 @@ def bars(output: Output) -> Iterator[Progress]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        Count(),
         TimeElapsedColumn(),
     )
     with Bars(*columns, console=output.err, transient=True) as drawn:

@@ -54,7 +54,7 @@ class Output(AbstractContextManager["Output"]):
             draw: Prints it for people; called unless ``--json`` or ``--quiet`` was given.
         """
         if self.as_json:
-            text = json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+            text = json.dumps(data, indent=2, sort_keys=True, allow_nan=False)
             sys.stdout.write(text + "\n")
         elif not self.quiet:
             draw(self.out)
@@ -105,7 +105,7 @@ class Output(AbstractContextManager["Output"]):
             }
             if isinstance(error, UnsupportedError):
                 data["refusals"] = [refusal.to_dict() for refusal in error.refusals]
-            sys.stdout.write(json.dumps({"error": data}, indent=2, ensure_ascii=False) + "\n")
+            sys.stdout.write(json.dumps({"error": data}, indent=2) + "\n")
         return error.exit_code
 
 

@@ -224,6 +224,11 @@ def _open(
             remedy="leave one of them out",
         )
     model = read_onnx(path, shapes)
+    if plan is not None and is_quantized(model):
+        raise RecipeError(
+            f"{path.name} is quantized already, and keeps its scales",
+            remedy="leave --plan out, or convert the float model",
+        )
     if calibration is None and not random_calibration and not is_quantized(model):
         require_no_data(recipe, plan is not None)
     data, origin = _open_data(model, recipe, calibration, random_calibration)

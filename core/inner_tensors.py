@@ -75,6 +75,8 @@ def inner_tensors(model: ir.Model) -> list[InnerTensor]:
     found: dict[str, InnerTensor] = {}
     for value in all_values(model):
         source = get_source_value(value)
+        if source is None and value.is_graph_output():
+            source = value.name  # The border keeps its names.
         if source is None or source in found or not value.name or value.is_initializer():
             continue
         is_integer = value.dtype is not None and value.dtype.is_integer()

@@ -40,6 +40,10 @@ class LayerComparison:
         self.artifact = artifact
         self.tensor = tensor
         self.source = source
+        self._scale = tensor.quantization.scale[0]
+        self._zero_point = tensor.quantization.zero_point[0]
+        self._minimum = tensor.quantization.minimum - self._zero_point
+        self._maximum = tensor.quantization.maximum - self._zero_point
         self._sqnr = SqnrAccumulator()
         self._histogram = LsbHistogram()
         self._below = 0
@@ -64,19 +68,19 @@ class LayerComparison:
             found, expected = found[finite], expected[finite]
         if found.size == 0:
             return
-        quantization = self.tensor.quantization
-        scale, zero_point = quantization.scale[0], quantization.zero_point[0]
         if self.tensor.is_integer:
-            levels = found.astype(np.int64) - zero_point
-            real = quantization.dequantize(found)
+            levels = found.astype(np.int64) - self._zero_point
+            real: NDArray[Any] = levels * self._scale
         else:
-            levels = round_to_levels(found, scale)
+            levels = round_to_levels(found, self._scale)
             real = found
-        wanted = round_to_levels(expected, scale)
+        wanted = round_to_levels(expected, self._scale)
         self._sqnr.update(expected, real)
         self._histogram.update(wanted, levels)
-        self._below += int(np.count_nonzero(wanted < quantization.minimum - zero_point))
-        self._above += int(np.count_nonzero(wanted > quantization.maximum - zero_point))
+        # What lies less than one step outside loses no more than rounding does: softmax reaches
+        # 1.0 where int8 ends at 255/256.
+        self._below += int(np.count_nonzero(wanted < self._minimum - 1))
+        self._above += int(np.count_nonzero(wanted > self._maximum + 1))
         self._low = min(self._low, float(expected.min()))
         self._high = max(self._high, float(expected.max()))
         self._lowest_level = min(self._lowest_level, float(levels.min()))
@@ -89,15 +93,14 @@ class LayerComparison:
             return None
         quantization = self.tensor.quantization
         counts = self._histogram.counts
-        span = quantization.maximum - quantization.minimum
         return LayerResult(
             artifact=self.artifact,
             node=self.source.node,
             operator=self.source.operator,
             tensor=self.source.name,
             dtype=quantization.dtype,
-            scale=quantization.scale[0],
-            zero_point=quantization.zero_point[0],
+            scale=self._scale,
+            zero_point=self._zero_point,
             order=self.source.order,
             sqnr_db=self._sqnr.sqnr_db,
             drop_db=None,
@@ -105,7 +108,7 @@ class LayerComparison:
             mean_error_lsb=sum(error * count for error, count in counts.items()) / total,
             saturated_low=self._below / total,
             saturated_high=self._above / total,
-            range_used=(self._highest_level - self._lowest_level) / span,
+            range_used=(self._highest_level - self._lowest_level) / (self._maximum - self._minimum),
             low=self._low,
             high=self._high,
             histogram=reported_bins(counts),

@@ -141,10 +141,9 @@ def run_recipe(
     captured: dict[str, Any] | None = None
     marks: dict[str, str] = dict(plan["marks"]) if plan else {}
     replayed = False
-    total = len(recipe.steps)
     for index, step in enumerate(recipe.steps):
         name = step.pass_name
-        progress(name, index, total)
+        progress(name, 0, None)
         if reference is None and not _keeps_function(step):
             reference = model.clone(deep_copy=True)
         if plan is not None and name in DECIDING_PASSES and step.enabled:
@@ -166,7 +165,6 @@ def run_recipe(
                 marks.update(new_marks(before, model.metadata_props))
         if keep is not None:
             keep(f"{index + 1:02d}-{name}", model)
-    progress("recipe", total, total)
     if plan is not None and not replayed:
         raise RecipeError(
             f"recipe {recipe.name} has no step that a plan could replace",
@@ -227,7 +225,7 @@ def prepare_for_target(
     """
     records = []
     for index, name in enumerate(passes):
-        progress(f"{phase}: {name}", index, len(passes))
+        progress(f"{phase}: {name}", 0, None)
         instance = make_pass(name, target_options(recipe, name))
         records.append(run_pass(instance, model, phase))
         if keep is not None:

@@ -265,6 +265,18 @@ def _load_one(text: str, beside: Path, loading: tuple[str, ...]) -> Recipe:
     return _from_toml(source, origin, folder, (*loading, text))
 
 
+def _extend(start: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+    """What a recipe adds to its base: steps at the end, tables key by key, the rest replaced."""
+    del start["name"], start["description"]
+    merged = {**start, **data}
+    if isinstance(data.get("step", []), list):
+        merged["step"] = [*start["step"], *data.get("step", [])]
+    for table in ("bundle", "data", "prepare"):
+        if isinstance(data.get(table), dict):
+            merged[table] = {**start[table], **data[table]}
+    return merged
+
+
 def _built_in(name: str) -> str:
     folder = importlib.resources.files("intaglio.recipes")
     return folder.joinpath(f"{name}.toml").read_text(encoding="utf-8")
@@ -284,8 +296,7 @@ def _from_toml(source: str, origin: str, folder: Path, loading: tuple[str, ...])
             raise RecipeError(
                 f"recipe {origin}: 'base' is not a name", remedy='write base = "int8"'
             )
-        start = _load_one(base, folder, loading).to_dict()
-        data = {**start, **data, "step": [*start["step"], *data.get("step", [])]}
+        data = _extend(_load_one(base, folder, loading).to_dict(), data)
     recipe = parse({"name": Path(origin).stem, **data}, origin)
     if sets:
         # Imported here: it loads the passes, and most recipes have no [set].

@@ -87,7 +87,8 @@ class LayerResult:
             layer itself loses. None where that is unknown.
         max_error_lsb: Largest difference in LSB of the tensor.
         mean_error_lsb: Mean signed difference in LSB: a shift of the whole tensor.
-        saturated_low: Fraction of elements whose float value lies below what the type can hold.
+        saturated_low: Fraction of elements whose float value lies more than one LSB below what
+            the type can hold.
         saturated_high: Likewise above.
         range_used: Part of the integer range that occurs, 0 to 1.
         low: Smallest float value seen.

@@ -113,6 +113,11 @@ def array_of(value: ir.Value | None) -> NDArray[Any]:
     return value.const_value.numpy()
 
 
+def set_array(value: ir.Value, array: NDArray[np.float32]) -> None:
+    """Replaces the value of an initializer."""
+    value.const_value = ir.tensor(array, name=value.name)
+
+
 def find_layers(model: ir.Model) -> tuple[list[Layer], list[tuple[ir.Node, str]]]:
     """The layers of a canonical float model in graph order, and nodes left out with the reason."""
     found: list[Layer] = []

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from intaglio.errors import UnsupportedError
 from intaglio.fitting.data import CalibrationData
+from intaglio.passes.annotations import all_values, get_quantization
 from intaglio.transforms.scales import TensorQuantization
 
 #: Inner values of one batch may take so many bytes.
@@ -132,6 +133,15 @@ def float_values(model: ir.Model) -> list[ir.Value]:
     for node in graph:
         candidates.extend(output for output in node.outputs if output.name)
     return [value for value in candidates if value.dtype == ir.DataType.FLOAT]
+
+
+def activation_plan(model: ir.Model) -> dict[str, TensorQuantization]:
+    """The planned quantization of the activations by name."""
+    return {
+        str(value.name): found
+        for value in all_values(model)
+        if not value.is_initializer() and (found := get_quantization(value)) is not None
+    }
 
 
 def _open(proto: onnx.ModelProto) -> ort.InferenceSession:

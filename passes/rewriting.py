@@ -101,7 +101,7 @@ def _with_signature(function: Any, names: Sequence[str]) -> Any:
 
 
 def apply_rules(model: ir.Model, rules: Sequence[LocalRule]) -> tuple[list[Change], list[Skip]]:
-    """Applies each rule wherever it matches, in graph order.
+    """Applies each rule wherever it matches, in graph order, until none does any more.
 
     Nodes of a match that are used elsewhere stay; the others go.
 
@@ -112,32 +112,45 @@ def apply_rules(model: ir.Model, rules: Sequence[LocalRule]) -> tuple[list[Chang
     Returns:
         The changes, and the candidates left alone with the reason.
     """
+    changes: list[Change] = []
+    while True:
+        done, skips = _apply_once(model, rules)
+        changes += done
+        if not done:
+            return changes, skips
+
+
+def _apply_once(model: ir.Model, rules: Sequence[LocalRule]) -> tuple[list[Change], list[Skip]]:
     graph = model.graph
     changes: list[Change] = []
     skips: list[Skip] = []
     present = {node.op_type for node in graph}
     useful = [rule for rule in rules if present.issuperset((rule.root, *rule.parts))]
     for node in list(graph) if useful else ():
-        if node.graph is None:
-            continue
         for rule in useful:
-            if node.op_type != rule.root:
+            if node.graph is None or node.op_type != rule.root:
                 continue
             result = rule.find(model, node)
-            if result is None:
-                continue
             if isinstance(result, str):
                 skips.append(Skip(source_name(node), f"{rule.kind}: {result}"))
-                continue
-            found, matched = result
-            before = " + ".join(n.op_type for n in graph if n in set(matched))
-            name = source_name(node)
-            new_nodes = rule.rewrite(graph, node.outputs[0], found)
-            splice(graph, node, matched, new_nodes)
-            after = " + ".join(n.op_type for n in new_nodes)
-            changes.append(Change(rule.kind, name, before, after, rule.why))
-            break
+            elif result is not None:
+                changes.append(_replace(graph, node, rule, *result))
     return changes, skips
+
+
+def _replace(
+    graph: ir.Graph,
+    node: ir.Node,
+    rule: LocalRule,
+    found: dict[str, ir.Value],
+    matched: Sequence[ir.Node],
+) -> Change:
+    before = " + ".join(n.op_type for n in graph if n in set(matched))
+    name = source_name(node)
+    new_nodes = rule.rewrite(graph, node.outputs[0], found)
+    splice(graph, node, matched, new_nodes)
+    after = " + ".join(n.op_type for n in new_nodes)
+    return Change(rule.kind, name, before, after, rule.why)
 
 
 def splice(

@@ -6,7 +6,12 @@ average pooling), dividing row ``i`` of ``W1`` and ``b1[i]`` by ``s_i > 0`` and 
 largest magnitude of the row or column, makes both ranges equal (Nagel et al., "Data-Free
 Quantization Through Weight Equalization and Bias Correction", 2019).
 
-Here the factors are rounded to powers of two, so that nothing changes in floating point either.
+Weights with a scale for each output channel gain little from that. The activation in between does:
+it has one scale for all channels, so its small channels keep few levels. ``s_i = a_i^strength``
+with ``a_i`` the magnitude of channel ``i`` brings the channels together; full strength would leave
+the second layer's weights as uneven as the activation was.
+
+All factors are rounded to powers of two, so that nothing changes in floating point either.
 """
 
 from __future__ import annotations
@@ -16,8 +21,12 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+#: A channel whose weights are smaller than this share of the layer's largest is dead (training
+#: drove it to zero): scaling it up would blow up its bias, and the range of the whole tensor.
+DEAD_SHARE = 2.0**-12
+
 #: Farthest that a channel may be scaled in one go, as a power of two.
-LARGEST_EXPONENT = 16
+LARGEST_EXPONENT = 8
 
 
 def balancing_factors(first: Array, second: Array) -> Array:
@@ -29,13 +38,39 @@ def balancing_factors(first: Array, second: Array) -> Array:
 
     Returns:
         Powers of two, one a channel: divide the first layer by it and multiply the second. A
-        channel without weights on either side gets 1.
+        channel that is dead on either side gets 1.
     """
-    usable = (first > 0) & (second > 0) & np.isfinite(first) & np.isfinite(second)
+    usable = _alive(first) & _alive(second)
     exponents = np.zeros(len(first))
     exponents[usable] = (np.log2(first[usable]) - np.log2(second[usable])) / 2
+    return _powers_of_two(exponents, usable)
+
+
+def evening_factors(magnitudes: Array, strength: float = 0.75) -> Array:
+    """Factors that bring the channels of an activation together.
+
+    Args:
+        magnitudes: magnitude of each channel, at least 0; a common factor does not matter.
+        strength: 1 makes all channels alike to a power of two, 0 changes nothing.
+
+    Returns:
+        Powers of two, one a channel: divide the channel by it. A channel of zeros gets 1.
+    """
+    usable = (magnitudes > 0) & np.isfinite(magnitudes)
+    exponents = np.zeros(len(magnitudes))
+    exponents[usable] = strength * np.log2(magnitudes[usable])
+    return _powers_of_two(exponents, usable)
+
+
+def _powers_of_two(exponents: Array, usable: NDArray[np.bool_]) -> Array:
     # Centered: a factor common to all channels would change nothing but the numbers.
     if usable.any():
         exponents[usable] -= np.median(exponents[usable])
     rounded = np.clip(np.rint(exponents), -LARGEST_EXPONENT, LARGEST_EXPONENT)
     return np.asarray(np.exp2(rounded))
+
+
+def _alive(ranges: Array) -> NDArray[np.bool_]:
+    finite = np.isfinite(ranges)
+    largest = float(ranges[finite].max(initial=0.0))
+    return np.asarray(finite & (ranges > DEAD_SHARE * largest))

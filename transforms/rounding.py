@@ -91,28 +91,6 @@ def round_to_gram(
     return Rounded(best, nearest_error * squared, best_error * squared)
 
 
-def retarget(weight: Array, gram: Array, cross: Array, damping: float = DAMPING) -> Array:
-    """Weights that, on quantized inputs, best give what the real ones give on real inputs.
-
-    Minimizes ``E |w x - v x'|^2 + d |w - v|^2`` over ``v``: ``v = w + w (C - H) (H + d)^-1`` with
-    ``H = E[x' x'^T]`` and ``C = E[x x'^T]``.
-
-    Args:
-        weight: (outputs, inputs).
-        gram: ``H``, (inputs, inputs).
-        cross: ``C``, (inputs, inputs), the row of the real input.
-        damping: ``d`` relative to the mean diagonal of ``H``.
-
-    Returns:
-        ``v``, (outputs, inputs).
-    """
-    mean_power = float(np.mean(np.diag(gram)))
-    if mean_power <= 0.0:
-        return weight
-    damped = gram + damping * mean_power * np.eye(len(gram))
-    return np.asarray(weight + np.linalg.solve(damped, (weight @ (cross - gram)).T).T)
-
-
 def _objective(difference: Array, gram: Array) -> Array:
     return np.asarray(np.einsum("ok,ok->o", difference @ gram, difference))
 

@@ -1,0 +1,1 @@
+"""Built-in recipes, as TOML files."""

@@ -12,11 +12,13 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from intaglio.report.formatting import shorten
+
 #: Width of a plot in SVG units; the page scales it.
-WIDTH = 760
-_ROW = 20
-_LABEL = 210
-_CHARACTERS = 30
+WIDTH = 1040
+_ROW = 21
+_LABEL = 300
+_CHARACTERS = 36
 #: Generous width of a character of the texts behind bars.
 _CHARACTER = 6.5
 
@@ -227,15 +229,7 @@ def _text(kind: str, x: float, y: float, text: str, anchor: str = "start") -> Ma
 
 
 def _label(text: str, y: float) -> Markup:
-    return _text("label", _LABEL - 8, y + 14, shorten(text), "end")
-
-
-def shorten(text: str, limit: int = _CHARACTERS) -> str:
-    """A long name with its middle left out."""
-    if len(text) <= limit:
-        return text
-    keep = limit - 1
-    return f"{text[: keep // 3]}…{text[-(keep - keep // 3) :]}"
+    return _text("label", _LABEL - 8, y + 14, shorten(text, _CHARACTERS), "end")
 
 
 def _lsb(error: int, outermost: int) -> str:

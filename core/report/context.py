@@ -16,6 +16,7 @@ from intaglio.report.formatting import (
     format_db,
     format_number,
     format_percent,
+    format_score,
 )
 from intaglio.report.sizes import layer_sizes
 from intaglio.verify_report import SOURCE
@@ -117,7 +118,7 @@ def _cards(
         cards.append(
             {
                 "title": "Between artifacts",
-                "value": worst["verdict"],
+                "value": _largest(worst),
                 "note": f"{worst['artifact']} against {worst['reference']}",
             }
         )
@@ -145,8 +146,8 @@ def _accuracy_cards(verify: Json) -> list[dict[str, str]]:
     if "top1" in found:
         note = "top-1"
         if "top1" in before:
-            note += f", float has {format_percent(before['top1'], 4)}"
-        return [{"title": "Accuracy", "value": format_percent(found["top1"], 4), "note": note}]
+            note += f", float has {format_score(before['top1'])}"
+        return [{"title": "Accuracy", "value": format_score(found["top1"]), "note": note}]
     if found.get("psnr_db") is not None:
         note = "PSNR"
         if before.get("psnr_db") is not None:
@@ -156,7 +157,7 @@ def _accuracy_cards(verify: Json) -> list[dict[str, str]]:
         return [
             {
                 "title": "Agreement",
-                "value": format_percent(found["agreement"], 4),
+                "value": format_score(found["agreement"]),
                 "note": f"top-1 equals the float model's, {found['samples']} samples",
             }
         ]
@@ -166,6 +167,13 @@ def _accuracy_cards(verify: Json) -> list[dict[str, str]]:
 def _golden(artifacts: Sequence[Json]) -> Json | None:
     found = [a for a in artifacts if a["target"] == _GOLDEN] or list(artifacts)
     return found[0] if found else None
+
+
+def _largest(pair: Json) -> str:
+    """The largest difference of a pair in few words."""
+    if pair["error"] is not None or pair["max_error_lsb"] is None:
+        return str(pair["verdict"])
+    return "exact" if pair["verdict"] == "exact" else f"≤ {pair['max_error_lsb']:g} LSB"
 
 
 def _badness(pair: Json) -> float:
@@ -261,7 +269,7 @@ def _accuracy(verify: Json | None, artifacts: Sequence[Json]) -> list[dict[str, 
                 row["cells"].append(
                     {
                         "label": label,
-                        "text": format_percent(found[key], 4),
+                        "text": format_score(found[key]),
                         "note": f"{100 * low:.1f} to {100 * high:.1f} %",
                         "plot": interval(low, found[key], high, *scale, kind),
                         "delta": _points(found, before, key) if name != SOURCE else "",
@@ -318,11 +326,13 @@ def _name(layer: Json) -> str:
 
 
 def _sqnr_chart(layers: Sequence[Json]) -> Any:
+    # A tensor without any error gets the longest bar.
+    highest = max([layer["sqnr_db"] or 0.0 for layer in layers], default=0.0)
     bars = [
         Bar(
             label=_name(layer),
             tip=f"{_name(layer)} ({layer['operator']}), tensor {layer['tensor']}",
-            values=[max(layer["sqnr_db"] or 0.0, 0.0)],
+            values=[max(layer["sqnr_db"] if layer["sqnr_db"] is not None else highest, 0.0)],
             text=format_db(layer["sqnr_db"]) if layer["sqnr_db"] is not None else "no error",
             kinds=[_sqnr_kind(layer["sqnr_db"])],
         )

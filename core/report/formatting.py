@@ -35,6 +35,11 @@ def format_percent(fraction: float | None, digits: int = 3) -> str:
     return f"{percent:.{digits}g} %" if percent >= 0.001 else "< 0.001 %"
 
 
+def format_score(fraction: float | None) -> str:
+    """A fraction of right answers in percent with two decimals."""
+    return NOTHING if fraction is None else f"{100 * fraction:.2f} %"
+
+
 def format_number(value: float | None) -> str:
     """Four significant digits."""
     return NOTHING if value is None else f"{value:.4g}"
@@ -63,6 +68,14 @@ def format_border(spec: Mapping[str, Any]) -> str:
     return text
 
 
+def shorten(text: str, limit: int = 30) -> str:
+    """A long name with its middle left out."""
+    if len(text) <= limit:
+        return text
+    keep = limit - 1
+    return f"{text[: keep // 3]}…{text[-(keep - keep // 3) :]}"
+
+
 FILTERS: dict[str, Callable[..., str]] = {
     "bytes": format_bytes,
     "db": format_db,
@@ -72,4 +85,5 @@ FILTERS: dict[str, Callable[..., str]] = {
     "count": format_count,
     "shape": format_shape,
     "border": format_border,
+    "shorten": shorten,
 }

@@ -120,10 +120,11 @@ def absorb_affine(
         return "its bias is not a constant"
     if weight.dtype.kind != "f":
         return "its weight is not float"
-    new = old if scale is None else old * scale
-    new = new if shift is None else new + shift
-    narrowed = new.astype(weight.dtype)
-    scaled = weight if scale is None else _scale_weight(node, weight, scale)
+    with np.errstate(invalid="ignore", over="ignore"):  # not finite is refused below
+        new = old if scale is None else old * scale
+        new = new if shift is None else new + shift
+        narrowed = new.astype(weight.dtype)
+        scaled = weight if scale is None else _scale_weight(node, weight, scale)
     if not (np.isfinite(narrowed).all() and np.isfinite(scaled).all()):
         return "the result would not be finite"
     if scale is not None:

@@ -26,7 +26,7 @@ from intaglio.passes.canonicalize.editing import (
     replace_output,
     set_constant,
 )
-from intaglio.passes.canonicalize.linear import is_normal_gemm
+from intaglio.passes.canonicalize.linear import is_normal_gemm, output_channels
 from intaglio.passes.provenance import inherit_sources, source_name
 
 
@@ -52,7 +52,9 @@ def _dequantized(value: ir.Value | None) -> bool:
 def _has_vector_bias(node: ir.Node) -> bool:
     value = operand(node, 2)
     array = constant(value)
-    return value is None or (array is not None and array.ndim == 1) or _dequantized(value)
+    if value is None or _dequantized(value):
+        return True
+    return array is not None and array.shape == (output_channels(node),)
 
 
 def _from_matmul(graph: ir.Graph, node: ir.Node, changes: list[Change], skips: list[Skip]) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 import onnx_ir as ir
 
 from intaglio.passes.lower.builder import Quantized, onnx_type, rounding_variant
-from intaglio.passes.lower.unit import RefusedError, Scope, Unit, attribute, static_dims
+from intaglio.passes.lower.refused import RefusedError
+from intaglio.passes.lower.unit import Scope, Unit, attribute, static_dims
 from intaglio.transforms.fixed_point import FixedPoint, quantize_multiplier
 from intaglio.transforms.scales import TensorQuantization
 from intaglio.transforms.softmax import exp_table

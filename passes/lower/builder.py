@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from intaglio.passes.annotations import set_quantization, set_source_value
 from intaglio.passes.dialect.functions import DOMAIN, SPECIFICATIONS
+from intaglio.passes.lower.refused import RefusedError
 from intaglio.passes.provenance import inherit_sources
 from intaglio.transforms.fixed_point import Rounding, quantize_multiplier
 from intaglio.transforms.profiles import Profile
@@ -160,7 +161,13 @@ class Builder:
         self, scale: Any, name: str, shape: Sequence[int] = ()
     ) -> tuple[ir.Value, ir.Value]:
         """Constants of the fixed-point form of real ``scale`` (float64, broadcast ``shape``)."""
-        fixed = quantize_multiplier(np.asarray(scale, np.float64))
+        try:
+            fixed = quantize_multiplier(np.asarray(scale, np.float64))
+        except ValueError as error:
+            raise RefusedError(
+                f"its output range is far too small for its inputs ({error})",
+                "calibrate with data that the layer answers to, or remove the dead layer",
+            ) from error
         return (
             self.constant(fixed.multiplier.reshape(tuple(shape)), "int32", f"{name}_multiplier"),
             self.constant(fixed.shift.reshape(tuple(shape)), "int8", f"{name}_shift"),

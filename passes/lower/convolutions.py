@@ -13,7 +13,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from intaglio.passes.lower.builder import Quantized
-from intaglio.passes.lower.unit import Constant, RefusedError, Scope, Unit, attribute
+from intaglio.passes.lower.refused import RefusedError
+from intaglio.passes.lower.unit import Constant, Scope, Unit, attribute
 from intaglio.transforms.fixed_point import Rounding
 from intaglio.transforms.scales import TensorQuantization, accumulator_bound
 

@@ -12,7 +12,8 @@ import numpy as np
 import onnx_ir as ir
 
 from intaglio.passes.lower.builder import Quantized, onnx_type
-from intaglio.passes.lower.unit import RefusedError, Scope, Unit, attribute, static_dims
+from intaglio.passes.lower.refused import RefusedError
+from intaglio.passes.lower.unit import Scope, Unit, attribute, static_dims
 from intaglio.passes.operators import constant_array
 from intaglio.transforms.resize import linear_neighbors
 from intaglio.transforms.scales import TensorQuantization

@@ -15,7 +15,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from intaglio.passes.lower.builder import Quantized, onnx_type, rounding_variant
-from intaglio.passes.lower.unit import UNBOUNDED, RefusedError, Scope, Unit
+from intaglio.passes.lower.refused import RefusedError
+from intaglio.passes.lower.unit import UNBOUNDED, Scope, Unit
 from intaglio.passes.operators import UNARY, clamp_bounds, is_clamp
 from intaglio.transforms.fixed_point import quantize_multiplier, requantize
 from intaglio.transforms.kernel_tables import hard_swish_table, leaky_relu_table

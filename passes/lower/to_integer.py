@@ -41,10 +41,10 @@ from intaglio.passes.lower.moves import (
     lower_resize,
 )
 from intaglio.passes.lower.regions import lower_region
+from intaglio.passes.lower.refused import RefusedError
 from intaglio.passes.lower.unit import (
     UNBOUNDED,
     Lowering,
-    RefusedError,
     Scope,
     Unit,
     read_quantization,

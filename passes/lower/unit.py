@@ -10,26 +10,12 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from intaglio.errors import Refusal
 from intaglio.passes.lower.builder import Builder, Quantized
+from intaglio.passes.lower.refused import RefusedError
 from intaglio.passes.operators import constant_array, is_constant, is_float
-from intaglio.passes.provenance import source_name
 from intaglio.transforms.scales import TensorQuantization
 
 UNBOUNDED = (float("-inf"), float("inf"))
-
-
-class RefusedError(Exception):
-    """Raised inside a lowering to refuse its node; collected into one UnsupportedError."""
-
-    def __init__(self, reason: str, remedy: str | None = None) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.remedy = remedy
-
-    def refusal(self, node: ir.Node) -> Refusal:
-        """The refusal for ``node``."""
-        return Refusal(source_name(node), node.op_type, self.reason, self.remedy)
 
 
 @dataclasses.dataclass

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 
 import numpy as np
@@ -19,6 +20,26 @@ def test_convert_prints_the_manifest_and_what_it_cost(converted):
     assert 0 < data["seconds"] < 120
     assert data["peak_memory_bytes"] > 1 << 20
     assert data["facts"]["calibrate.observe_ranges"]["samples"] == 200
+
+
+def test_two_processes_write_the_same_bytes(process, digits, digits_data, tmp_path):
+    found = []
+    for seed in ("1", "2"):
+        out = tmp_path / seed / "digits"
+        done = process(
+            "convert", digits, "--calibration", digits_data, "--out", out, "--quiet",
+            env={"PYTHONHASHSEED": seed},
+        )  # fmt: skip
+        assert (done.code, done.out) == (0, ""), done.err
+        found.append(
+            {
+                path.relative_to(out): hashlib.sha256(path.read_bytes()).hexdigest()
+                for path in out.rglob("*")
+                if path.is_file()
+            }
+        )
+    assert len(found[0]) >= 8
+    assert found[0] == found[1]
 
 
 def test_convert_shows_steps_and_artifacts(cli, digits, digits_data, tmp_path):

@@ -54,6 +54,11 @@ def test_tensors_that_the_model_does_not_have_are_refused(digits, plan, tmp_path
     assert not (tmp_path / "out").exists()
 
 
+def test_a_quantized_model_takes_no_plan(quantized_model, plan, tmp_path):
+    with pytest.raises(RecipeError, match="quantized already"):
+        intaglio.convert(quantized_model, plan=plan, out=tmp_path / "out")
+
+
 def test_a_plan_for_a_recipe_without_decisions_is_refused(digits, plan, tmp_path):
     recipe = tmp_path / "bare.toml"
     recipe.write_text('[[step]]\npass = "canonicalize.fold_constants"\n', encoding="utf-8")

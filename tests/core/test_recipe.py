@@ -30,7 +30,6 @@ def test_int8_plans_before_it_edits():
         "calibrate.observe_ranges",
         "quantize.plan_tensors",
         "calibrate.round_weights",
-        "calibrate.correct_bias",
         "quantize.insert_qdq",
     ]
     assert [steps.index(name) for name in order] == sorted(steps.index(name) for name in order)
@@ -107,6 +106,15 @@ def test_a_base_is_looked_for_beside_the_file_and_extended(tmp_path):
         "quantize.insert_qdq",
     ]
     assert recipe.profile == "litert"
+
+
+def test_a_base_gives_its_tables_but_not_its_name(tmp_path):
+    write(tmp_path / "first.toml", 'description = "one"\n[bundle]\nsamples = 3\n[data]\nscale = 1')
+    second = write(tmp_path / "second.toml", 'base = "./first.toml"\n[bundle]\nreference = false\n')
+    recipe = load_recipe(second)
+    assert (recipe.name, recipe.description) == ("second", "")
+    assert (recipe.bundle.samples, recipe.bundle.reference) == (3, False)
+    assert recipe.data == {"scale": 1}
 
 
 def test_a_recipe_that_is_its_own_base_is_refused(tmp_path):

@@ -12,9 +12,9 @@ from tests.core.small_bundle import edit_manifest, integer_model, some_inputs, w
 
 from intaglio.bundle_files import write_json
 from intaglio.errors import InputError
-from intaglio.report.charts import Bar, Span, bar_chart, histogram, shorten, span_chart
+from intaglio.report.charts import Bar, Span, bar_chart, histogram, span_chart
 from intaglio.report.command import convert_command
-from intaglio.report.formatting import format_border, format_bytes, format_percent
+from intaglio.report.formatting import format_border, format_bytes, format_percent, shorten
 from intaglio.report.html import render_report, write_report
 from intaglio.settings import parse_assignment
 from intaglio.verification import verify_bundle

@@ -20,7 +20,8 @@ def test_constant_nodes_become_initializers():
 
 def test_everything_computed_from_constants_is_computed_once():
     model = build(
-        "(float[1,4] x) => (float y) { a = Transpose<perm = [1,0]>(w) b = Add(a, a) y = MatMul(x, b) }",
+        "(float[1,4] x) => (float y)"
+        " { a = Transpose<perm = [1,0]>(w) b = Add(a, a) y = MatMul(x, b) }",
         w=np.arange(12.0).reshape(3, 4),
     )
     run_pass(model, "fold_constants")

@@ -1,0 +1,109 @@
+"""Evens out the channels of activations, from calibration samples.
+
+An activation has one scale for all its channels, so a channel much smaller than the largest keeps
+few of the 256 levels. Between two layers the scale of each channel is free (see
+:mod:`intaglio.passes.quantize.layer_pairs`): small channels are scaled up in the first layer and
+down in the second, by powers of two, so the float model stays the same to the bit.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+from pydantic import Field
+
+from intaglio.fitting.base import DataPass
+from intaglio.fitting.runner import Runner, batch_size
+from intaglio.passes.base import EXACT, Outcome, PassConfig, Skip, outcome
+from intaglio.passes.marks import ALREADY_QUANTIZED, is_done, is_quantized, mark_done
+from intaglio.passes.operators import find_units
+from intaglio.passes.provenance import source_name
+from intaglio.passes.quantize.equalize_layers import describe_factors
+from intaglio.passes.quantize.layer_pairs import LayerPair, find_pairs, move_scale
+from intaglio.transforms.equalization import evening_factors
+
+
+class EqualizeChannelsConfig(PassConfig):
+    """Options of :class:`EqualizeChannels`.
+
+    Attributes:
+        strength: 1 makes all channels alike, at the cost of uneven weights behind them.
+        percentile: A channel's magnitude is this percentile of its absolute values, in the
+            sample where that is largest.
+        samples: Use only the first so many samples; None for all.
+    """
+
+    strength: float = Field(default=0.75, gt=0.0, le=1.0)
+    percentile: float = Field(default=99.9, gt=50.0, le=100.0)
+    samples: int | None = Field(default=64, ge=1)
+
+
+class EqualizeChannels(DataPass):
+    """Scales channels between layers, so that they use the levels of their tensor alike."""
+
+    name = "calibrate.equalize_channels"
+    semantics = EXACT
+    Config = EqualizeChannelsConfig
+
+    def call(self, model: ir.Model) -> Outcome:
+        """Changes weights and biases of ``model`` in place.
+
+        Raises:
+            RecipeError: There is no calibration data.
+            InputError: The samples are damaged.
+        """
+        if is_quantized(model):
+            return outcome(model, [], [Skip("", ALREADY_QUANTIZED)])
+        if is_done(model, self.name):
+            return outcome(model, [], [Skip("", "the channels are evened out already")])
+        pairs, left_out = find_pairs(model.graph)
+        skips = [Skip(source_name(node), reason) for node, reason in left_out]
+        changes = []
+        if pairs:
+            magnitudes = self._magnitudes(model, pairs)
+            for pair, found in zip(pairs, magnitudes, strict=True):
+                factors = evening_factors(found, self.config.strength)
+                if (factors != 1.0).any():
+                    move_scale(pair, factors)
+                    changes.append(describe_factors(pair, factors))
+        if changes:
+            mark_done(model, self.name)
+        return outcome(model, changes, skips, {"pairs": len(pairs), "equalized": len(changes)})
+
+    def _magnitudes(self, model: ir.Model, pairs: list[LayerPair]) -> list[NDArray[np.float64]]:
+        """The magnitude of each channel between the layers of each pair.
+
+        Of several quantized tensors between two layers (before and after a PRelu), each counts
+        relative to its own largest channel.
+        """
+        points = {value.name for value in find_units(model.graph).points}
+        names = [[str(v.name) for v in pair.values if v.name in points] for pair in pairs]
+        largest: dict[str, NDArray[np.float64]] = {}
+        runner = Runner(model, [name for group in names for name in group], outputs=False)
+        for found in runner.stream(
+            self.require_data(),
+            batch=batch_size(model),
+            limit=self.config.samples,
+            progress=self.report,
+        ):
+            for name in (name for group in names for name in group):
+                seen = _channel_percentile(found[name], self.config.percentile)
+                largest[name] = np.maximum(largest.get(name, 0.0), seen)
+        result = []
+        for pair, group in zip(pairs, names, strict=True):
+            combined = np.zeros(pair.channels)
+            for name in group:
+                top = largest[name].max()
+                if top > 0:
+                    combined = np.maximum(combined, largest[name] / top)
+            result.append(combined)
+        return result
+
+
+def _channel_percentile(values: NDArray[np.float32], percentile: float) -> NDArray[np.float64]:
+    """Percentile of the magnitudes of each channel (axis 1), the largest over the samples."""
+    flat = np.abs(values.reshape(values.shape[0], values.shape[1], -1))
+    place = min(flat.shape[2] - 1, int(np.ceil(percentile / 100 * flat.shape[2])) - 1)
+    chosen = np.partition(flat, place, axis=2)[:, :, place]
+    return np.asarray(chosen.max(axis=0), np.float64)

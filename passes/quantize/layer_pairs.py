@@ -1,0 +1,173 @@
+"""Pairs of layers between which the scale of each channel is free.
+
+A pair is Conv, ConvTranspose or Gemm, then only operators that a positive factor on a channel
+passes through (ReLU, PReLU, pooling), then another such layer, with no other reader in between.
+Dividing an output channel of the first layer by a factor and multiplying that input channel of the
+second by it changes nothing. With powers of two nothing changes in floating point either.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from intaglio.passes.operators import WEIGHTED, constant_array, is_constant, sole_consumer
+from intaglio.passes.provenance import source_name
+
+#: Operators that a positive factor on a channel passes through.
+HOMOGENEOUS = frozenset(
+    {
+        "AveragePool",
+        "Dropout",
+        "GlobalAveragePool",
+        "GlobalMaxPool",
+        "Identity",
+        "LeakyRelu",
+        "MaxPool",
+        "PRelu",
+        "Relu",
+    }
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerPair:
+    """Two consecutive layers.
+
+    Attributes:
+        first: The layer whose output channels can be scaled down.
+        second: The layer whose input channels are scaled up for it.
+        between: The operators in between, in order.
+    """
+
+    first: ir.Node
+    second: ir.Node
+    between: tuple[ir.Node, ...]
+
+    @property
+    def values(self) -> list[ir.Value]:
+        """The activations that a factor scales: from the first layer's output on."""
+        return [self.first.outputs[0], *(node.outputs[0] for node in self.between)]
+
+    @property
+    def channels(self) -> int:
+        """Channels between the layers."""
+        return _outputs(self.first)
+
+
+def find_pairs(graph: ir.Graph) -> tuple[list[LayerPair], list[tuple[ir.Node, str]]]:
+    """All pairs in graph order, and layers that nearly begin one, with what is in the way."""
+    pairs: list[LayerPair] = []
+    left_out: list[tuple[ir.Node, str]] = []
+    for node in graph:
+        found = _pair_from(node)
+        if isinstance(found, LayerPair):
+            pairs.append(found)
+        elif found is not None:
+            left_out.append((node, found))
+    return pairs, left_out
+
+
+def output_ranges(node: ir.Node) -> NDArray[np.float64]:
+    """Largest magnitude of the weights of each output channel of a layer."""
+    view = _view(node, _weight(node))
+    return np.abs(view).max(axis=(2, 3)).reshape(-1).astype(np.float64)
+
+
+def input_ranges(node: ir.Node) -> NDArray[np.float64]:
+    """Largest magnitude of the weights on each input channel of a layer."""
+    view = _view(node, _weight(node))
+    return np.abs(view).max(axis=(1, 3)).reshape(-1).astype(np.float64)
+
+
+def move_scale(pair: LayerPair, factors: NDArray[np.float64]) -> None:
+    """Divides the first layer's outputs by ``factors`` and multiplies the second's inputs.
+
+    Args:
+        pair: The layers; their weights and the bias change.
+        factors: Positive, one a channel. Powers of two keep the model exact in floating point.
+    """
+    first, second = _weight(pair.first).copy(), _weight(pair.second).copy()
+    first_view, second_view = _view(pair.first, first), _view(pair.second, second)
+    exact = factors.astype(np.float32)
+    first_view /= exact.reshape(*first_view.shape[:2], 1, 1)
+    second_view *= exact.reshape(second_view.shape[0], 1, second_view.shape[2], 1)
+    _set(pair.first.inputs[1], first)
+    _set(pair.second.inputs[1], second)
+    bias = pair.first.inputs[2] if len(pair.first.inputs) > 2 else None
+    if bias is not None:
+        array = constant_array(bias)
+        assert array is not None
+        _set(bias, array / exact)
+
+
+def _pair_from(node: ir.Node) -> LayerPair | str | None:
+    """The pair that begins with ``node``; a reason why there is none; None for other nodes."""
+    if node.op_type not in WEIGHTED or not _parameters_are_own(node):
+        return None
+    between: list[ir.Node] = []
+    value = node.outputs[0]
+    while True:
+        after = sole_consumer(value)
+        if after is None:
+            return None
+        if after.op_type in WEIGHTED and after.inputs[0] is value:
+            break
+        if after.op_type == "Clip":
+            return f"Clip '{source_name(after)}' behind it has an upper bound that would move"
+        if after.op_type not in HOMOGENEOUS or after.inputs[0] is not value:
+            return None
+        between.append(after)
+        value = after.outputs[0]
+    if not _parameters_are_own(after):
+        return f"the weights of '{source_name(after)}' are computed or shared"
+    if _inputs(after) != _outputs(node):
+        return f"'{source_name(after)}' does not read its channels one to one"
+    return LayerPair(node, after, tuple(between))
+
+
+def _parameters_are_own(node: ir.Node) -> bool:
+    """Whether weights and bias are float32 initializers that no other node reads."""
+    if node.op_type == "Gemm" and (
+        node.attributes.get_int("transA", 0) != 0 or node.attributes.get_int("transB", 0) != 1
+    ):
+        return False
+    weight = node.inputs[1]
+    if weight is None or weight.dtype != ir.DataType.FLOAT:
+        return False
+    parameters = [value for value in node.inputs[1:3] if value is not None]
+    return all(is_constant(v) and len(list(v.uses())) == 1 for v in parameters)
+
+
+def _weight(node: ir.Node) -> NDArray[Any]:
+    array = constant_array(node.inputs[1])
+    assert array is not None
+    return array
+
+
+def _view(node: ir.Node, weight: NDArray[Any]) -> NDArray[Any]:
+    """The weights as (groups, outputs of a group, inputs of a group, kernel elements)."""
+    groups = node.attributes.get_int("group", 1)
+    if node.op_type == "ConvTranspose":
+        split = weight.reshape(groups, weight.shape[0] // groups, weight.shape[1], -1)
+        return split.swapaxes(1, 2)
+    return weight.reshape(groups, weight.shape[0] // groups, weight.shape[1], -1)
+
+
+def _outputs(node: ir.Node) -> int:
+    view = _view(node, _weight(node))
+    return view.shape[0] * view.shape[1]
+
+
+def _inputs(node: ir.Node) -> int:
+    view = _view(node, _weight(node))
+    return view.shape[0] * view.shape[2]
+
+
+def _set(value: ir.Value | None, array: NDArray[Any]) -> None:
+    assert value is not None
+    value.const_value = ir.tensor(np.ascontiguousarray(array, np.float32), name=value.name)
