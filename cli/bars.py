@@ -24,7 +24,7 @@ def bars(output: Output) -> Iterator[Progress]:
         return
     from rich.progress import (
         BarColumn,
-        Count,
+        MofNCompleteColumn,
         TaskID,
         TextColumn,
         TimeElapsedColumn,
@@ -34,7 +34,7 @@ def bars(output: Output) -> Iterator[Progress]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        Count(),
+        MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
     with Bars(*columns, console=output.err, transient=True) as drawn:

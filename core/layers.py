@@ -29,8 +29,12 @@ OWN_DROP_DB = 3.0
 #: A larger fraction of values outside the range is worth a word.
 SATURATED_FRACTION = 0.01
 
-#: A smaller part of the integer range in use is worth a word.
+#: A smaller part of the integer range in use is worth a word, where the tensor is not good anyway.
 USED_FRACTION = 0.25
+UNUSED_SQNR_DB = 30.0
+
+# Their scale is given by the quantization scheme, not by what was observed.
+_FIXED_SCALE = frozenset({"Input", "Sigmoid", "Softmax", "Tanh"})
 
 
 class LayerComparison:
@@ -154,7 +158,11 @@ def suggest(layer: LayerResult, before: Sequence[LayerResult] = ()) -> str:
             f"{100 * saturated:.1f} % of its values lie outside the range: calibrate with more "
             "samples like these, or widen it: --set calibrate.observer=minmax"
         )
-    elif layer.range_used < USED_FRACTION and layer.operator != "Input":
+    elif (
+        layer.range_used < USED_FRACTION
+        and layer.sqnr_db < UNUSED_SQNR_DB
+        and layer.operator not in _FIXED_SCALE
+    ):
         remedies.append(
             f"uses {100 * layer.range_used:.0f} % of the range: outliers may have set it, try "
             "--set calibrate.observer=percentile or mse"

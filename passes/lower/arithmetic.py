@@ -15,7 +15,6 @@ from intaglio.transforms.fixed_point import FixedPoint, quantize_multiplier
 from intaglio.transforms.scales import TensorQuantization
 from intaglio.transforms.softmax import exp_table
 
-
 #: Entries of a row of SOFTMAX: each may add 2^19 to an int32 sum.
 SOFTMAX_LIMIT = 4095
 

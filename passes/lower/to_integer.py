@@ -40,8 +40,8 @@ from intaglio.passes.lower.moves import (
     lower_pool_max,
     lower_resize,
 )
-from intaglio.passes.lower.regions import lower_region
 from intaglio.passes.lower.refused import RefusedError
+from intaglio.passes.lower.regions import lower_region
 from intaglio.passes.lower.unit import (
     UNBOUNDED,
     Lowering,

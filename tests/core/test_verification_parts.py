@@ -322,7 +322,9 @@ def _row(**changes):
 def test_suggestions_follow_the_finding():
     assert suggest(_row()) == ""
     assert "calibrate.observer=minmax" in suggest(_row(saturated_high=0.03))
-    assert "calibrate.observer=percentile" in suggest(_row(range_used=0.1))
+    assert "calibrate.observer=percentile" in suggest(_row(range_used=0.1, sqnr_db=25.0))
+    assert suggest(_row(range_used=0.1, sqnr_db=45.0)) == ""
+    assert suggest(_row(range_used=0.1, sqnr_db=25.0, operator="Sigmoid")) == ""
     assert "quantize.sixteen_bit" in suggest(_row(sqnr_db=5.0))
     assert "quantize.sixteen_bit" not in suggest(_row(sqnr_db=5.0, dtype="int16"))
 
