@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from intaglio.errors import RecipeError
 from intaglio.recipe import BundleOptions, Recipe, parse, validation_error
-from intaglio.registry import load_pass, suggest
+from intaglio.registry import load_pass, pass_names, suggest
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -178,6 +178,13 @@ def _resolve(data: dict[str, Any], key: str, prepared: Sequence[str]) -> tuple[s
             if option.partition(".")[0] in known:
                 return name, option
             raise _unknown(key, [f"{name}.{each}" for each in known])
+    for name in pass_names():
+        if key.startswith(name + "."):
+            raise RecipeError(
+                f"option '{key}': {name} is not a step of recipe {data['name']}, nor does a "
+                "requested target run it",
+                remedy="add the step in a recipe file of your own (base, [[step]])",
+            )
     group, _, option = key.partition(".")
     members = [name for name in names if name.startswith(group + ".")]
     if not members:

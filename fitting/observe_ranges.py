@@ -2,13 +2,20 @@
 
 One streaming pass through the float model; each value has an observer of fixed size, so memory
 depends neither on the number of samples nor on what was seen.
+
+What the ``mse`` observer should minimize is the error after the operator that reads the value. A
+PRelu or LeakyRelu multiplies errors of negative values by its slope, often a small one, while these
+values reach far out: a range that holds them all leaves few levels to the others. So each negative
+value counts with the square of its slope there.
 """
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
+import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 from pydantic import Field
 
 from intaglio.errors import InputError, RecipeError
@@ -17,7 +24,7 @@ from intaglio.fitting.runner import Runner, batch_size, float_values
 from intaglio.passes.annotations import get_range, set_extremes, set_range
 from intaglio.passes.base import EXACT, Change, PassConfig, Outcome, Skip, outcome
 from intaglio.passes.marks import ALREADY_QUANTIZED, is_quantized
-from intaglio.passes.operators import find_units
+from intaglio.passes.operators import constant_array, find_units, is_constant, sole_consumer
 from intaglio.transforms.observers import HistogramObserver, Observer, make_observer
 
 
@@ -66,13 +73,18 @@ class ObserveRanges(DataPass):
         observers = {
             str(value.name): self._observer(value.name in points) for value in values
         }
+        slopes = {
+            str(value.name): slope
+            for value in values
+            if self.config.observer == "mse" and (slope := negative_slope(value)) is not None
+        }
         runner = Runner(model, observers, outputs=False)
         seen = 0
         for found in runner.stream(
             data, batch=batch_size(model), limit=self.config.limit, progress=self.report
         ):
             for name, observer in observers.items():
-                _update(observer, name, found[name], seen)
+                _update(observer, name, found[name], slopes.get(name), seen)
             seen += 1
         changes = []
         for value in values:
@@ -113,9 +125,31 @@ class ObserveRanges(DataPass):
             ) from error
 
 
-def _update(observer: Observer, name: str, values: Any, batch: int) -> None:
+def negative_slope(value: ir.Value) -> NDArray[np.float32] | None:
+    """What negative values are multiplied by in the PRelu or LeakyRelu that alone reads ``value``.
+
+    Returns:
+        The slope, of a shape that broadcasts to that of the value; None where something else reads
+        it, or the slope is no constant.
+    """
+    reader = sole_consumer(value)
+    if reader is None or reader.inputs[0] is not value:
+        return None
+    if reader.op_type == "LeakyRelu":
+        return np.asarray(reader.attributes.get_float("alpha", 0.01), np.float32)
+    if reader.op_type == "PRelu" and is_constant(reader.inputs[1]):
+        return np.asarray(constant_array(reader.inputs[1]), np.float32)
+    return None
+
+
+def _update(
+    observer: Observer, name: str, values: Any, slope: NDArray[np.float32] | None, batch: int
+) -> None:
     try:
-        observer.update(values)
+        if slope is not None and isinstance(observer, HistogramObserver):
+            observer.update(values, np.where(values < 0, np.square(slope), np.float32(1)))
+        else:
+            observer.update(values)
     except ValueError as error:
         raise InputError(
             f"tensor '{name}' becomes NaN or infinite on calibration batch {batch}",

@@ -145,7 +145,8 @@ def _replace(
     found: dict[str, ir.Value],
     matched: Sequence[ir.Node],
 ) -> Change:
-    before = " + ".join(n.op_type for n in graph if n in set(matched))
+    chosen = set(matched)
+    before = " + ".join(n.op_type for n in graph if n in chosen)
     name = source_name(node)
     new_nodes = rule.rewrite(graph, node.outputs[0], found)
     splice(graph, node, matched, new_nodes)
@@ -157,7 +158,8 @@ def splice(
     graph: ir.Graph, root: ir.Node, matched: Sequence[ir.Node], new_nodes: Sequence[ir.Node]
 ) -> None:
     """Puts ``new_nodes`` in the place of ``matched``, whose last node is ``root``."""
-    inherit_sources(new_nodes, [node for node in graph if node in set(matched)])
+    chosen = set(matched)
+    inherit_sources(new_nodes, [node for node in graph if node in chosen])
     graph.insert_before(root, new_nodes)
     replace_output(root.outputs[0], new_nodes[-1].outputs[0])
     remove_dead(graph, matched)

@@ -33,7 +33,7 @@ class Histogram:
     def __init__(self, bins: int = 2048) -> None:
         if bins < 2:
             raise ValueError(f"a histogram needs at least 2 bins, not {bins}")
-        self._counts: NDArray[np.int64] = np.zeros(bins, dtype=np.int64)
+        self._counts: NDArray[Any] = np.zeros(bins, dtype=np.int64)
         self._first = 0  # number of the first bin, counted from zero in steps of the width
         self._exponent: int | None = None
         self._minimum = math.inf
@@ -41,24 +41,32 @@ class Histogram:
         self._total = 0
         self._zeros = 0
 
-    def update(self, x: ArrayLike) -> None:
+    def update(self, x: ArrayLike, weights: ArrayLike | None = None) -> None:
         """Count values.
 
         Args:
             x: real values, any shape; float32 and float64 are taken as they are. May be empty.
+            weights: how much each value counts, at least 0, of a shape that broadcasts to that of
+                ``x``; 1 where not given. Values of weight 0 still widen the range.
 
         Raises:
             ValueError: a value is NaN or infinite; nothing of ``x`` is counted then.
         """
-        values = to_real(x).reshape(-1)
+        array = to_real(x)
+        values = array.reshape(-1)
         if values.size == 0:
             return
+        each: NDArray[np.float64] | None = None
+        if weights is not None:
+            each = np.broadcast_to(np.asarray(weights, np.float64), array.shape).reshape(-1)
+            self._counts = self._counts.astype(np.float64, copy=False)
         low, high = finite_extremes(values)
         self._minimum = min(self._minimum, low)
         self._maximum = max(self._maximum, high)
         self._grow()
         for start in range(0, values.size, _PIECE):
-            self._count(values[start : start + _PIECE])
+            piece = slice(start, start + _PIECE)
+            self._count(values[piece], None if each is None else each[piece])
 
     @property
     def minimum(self) -> float:
@@ -81,8 +89,11 @@ class Histogram:
         return self._zeros
 
     @property
-    def counts(self) -> NDArray[np.int64]:
-        """int64[bins]: number of values in each bin, exact zeros left out."""
+    def counts(self) -> NDArray[Any]:
+        """int64[bins]: number of values in each bin, exact zeros left out.
+
+        float64[bins] where weights were given: the sum of the weights.
+        """
         return np.array(self._counts)
 
     @property
@@ -147,7 +158,7 @@ class Histogram:
         high = _bin_number(self._maximum, exponent)
         return high - low < len(self._counts) and max(abs(low), abs(high)) <= _LARGEST_INDEX
 
-    def _count(self, values: NDArray[Any]) -> None:
+    def _count(self, values: NDArray[Any], weights: NDArray[np.float64] | None) -> None:
         assert self._exponent is not None
         # A power of two in the type of the values: the product is exact and stays in that type.
         reciprocal = values.dtype.type(math.ldexp(1.0, -self._exponent))
@@ -157,13 +168,17 @@ class Histogram:
             scaled[(scaled == 0) & (values < 0)] = -1
         numbers = np.floor(scaled).astype(np.intp)
         numbers -= self._first
-        counts = np.bincount(numbers, minlength=len(self._counts))
-        self._counts += counts
+        zero = values == 0
+        if weights is not None:
+            # Taken out before they are added: sums of floats could not be taken back exactly.
+            weights = np.where(zero, 0.0, weights)
+        self._counts += np.bincount(numbers, weights, len(self._counts))
         self._total += values.size
         if self._minimum <= 0.0 <= self._maximum:
-            zeros = int(np.count_nonzero(values == 0))
+            zeros = int(np.count_nonzero(zero))
             self._zeros += zeros
-            self._counts[-self._first] -= zeros
+            if weights is None:
+                self._counts[-self._first] -= zeros
 
 
 def to_real(x: ArrayLike) -> NDArray[Any]:

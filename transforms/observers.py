@@ -84,7 +84,10 @@ class MinMaxObserver:
 
 
 class HistogramObserver:
-    """A histogram of all values; its range is that of the extremes. Base of the other three."""
+    """A histogram of all values; its range is that of the extremes. Base of the other three.
+
+    Values may be weighted, where an error counts more in some than in others.
+    """
 
     def __init__(self, bins: int = 2048) -> None:
         self._histogram = Histogram(bins)
@@ -94,16 +97,18 @@ class HistogramObserver:
         """The histogram so far."""
         return self._histogram
 
-    def update(self, x: ArrayLike) -> None:
+    def update(self, x: ArrayLike, weights: ArrayLike | None = None) -> None:
         """Take a batch.
 
         Args:
             x: real values, any shape; may be empty.
+            weights: how much each value counts; see
+                :meth:`intaglio.transforms.histogram.Histogram.update`.
 
         Raises:
             ValueError: a value is NaN or infinite.
         """
-        self._histogram.update(x)
+        self._histogram.update(x, weights)
 
     def range(self) -> tuple[float, float]:
         """The range to quantize.

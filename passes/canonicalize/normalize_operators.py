@@ -1,6 +1,7 @@
 """One way to write each operator, so that later passes know one form.
 
 * windows explicit: no ``auto_pad``, see ``normalize_windows``;
+* one-dimensional windows become two-dimensional, see ``lift_one_dimension``;
 * Gemm normal form and MatMul by a constant matrix, see ``normalize_gemm``;
 * activations that exporters take apart are put together again: HardSwish, HardSigmoid, Gelu,
   see ``recompose_activations``;
@@ -29,6 +30,7 @@ from intaglio.passes.canonicalize.editing import (
     replace_output,
     static_dims,
 )
+from intaglio.passes.canonicalize.lift_one_dimension import lift_one_dimension
 from intaglio.passes.canonicalize.normalize_gemm import normalize_gemms
 from intaglio.passes.canonicalize.normalize_windows import normalize_windows
 from intaglio.passes.canonicalize.recompose_activations import activation_rules
@@ -54,7 +56,7 @@ class NormalizeOperators(Pass):
         done, left = apply_rules(model, activation_rules())
         changes += done
         skips += left
-        for step in (normalize_windows, normalize_gemms):
+        for step in (normalize_windows, lift_one_dimension, normalize_gemms):
             done, left = step(graph)
             changes += done
             skips += left

@@ -85,6 +85,8 @@ def test_passes_that_a_target_runs_have_options_too():
     assert recipe.prepare == {"lower.to_integer": {"profile": "litert"}}
     with pytest.raises(RecipeError, match="matches nothing"):
         apply_settings(load_recipe("int8"), ["lower.profile=litert"])
+    with pytest.raises(RecipeError, match="not a step of recipe int8"):
+        apply_settings(load_recipe("int8"), ["lower.to_integer.profile=litert"])
 
 
 @pytest.mark.parametrize(

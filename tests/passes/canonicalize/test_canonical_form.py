@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import onnx_ir as ir
 import pytest
+
+from intaglio.passes.canonicalize.editing import constant
+from intaglio.passes.canonicalize.linear import is_normal_gemm
+from intaglio.registry import load_pass
+from intaglio.targets.onnx.read import read_onnx
 from tests.helpers import (
     ZOO_FLOAT,
     assert_same_outputs,
@@ -12,11 +19,6 @@ from tests.helpers import (
     run_float,
     run_pass,
 )
-
-from intaglio.passes.canonicalize.editing import constant
-from intaglio.passes.canonicalize.linear import is_normal_gemm
-from intaglio.registry import load_pass
-from intaglio.targets.onnx.read import read_onnx
 
 PASSES = (
     "fold_constants",
@@ -28,12 +30,22 @@ PASSES = (
     "fuse_pad",
     "fuse_activations",
 )
+SAMPLES = sorted((Path(__file__).parents[3] / "sample_models").glob("*/*.onnx"))
 GONE = {"BatchNormalization", "Constant", "Identity", "Dropout", "Abs", "Shape", "MatMul"}
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
+def test_sample_models_reach_the_canonical_form(path):
+    _reaches_the_canonical_form(path)
 
 
 @pytest.mark.parametrize("name", ZOO_FLOAT)
 def test_zoo_models_reach_the_canonical_form(zoo, name):
-    model = read_onnx(zoo / f"{name}.onnx")
+    _reaches_the_canonical_form(zoo / f"{name}.onnx")
+
+
+def _reaches_the_canonical_form(path):
+    model = read_onnx(path)
     inputs = random_inputs(model)
     want = run_float(model, inputs)
     for step in PASSES:

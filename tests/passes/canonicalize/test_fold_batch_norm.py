@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from tests.helpers import build, operators, reasons, run_pass, weight
 
 RNG = np.random.default_rng(6)

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 import pytest
-from tests.helpers import build, operators, reasons, run_float, run_pass
 
 from intaglio.passes.canonicalize import fold_constants
+from tests.helpers import build, operators, reasons, run_float, run_pass
 
 
 def test_constant_nodes_become_initializers():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from tests.helpers import build, operators, reasons, run_pass
 
 X = "(float[2,3,4,5] x) => (float y) "

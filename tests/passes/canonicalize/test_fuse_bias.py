@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.helpers import build, operators, reasons, run_pass, weight
 
 from intaglio.passes.provenance import sources
+from tests.helpers import build, operators, reasons, run_pass, weight
 
 RNG = np.random.default_rng(7)
 CONV = "a = Conv(x, w)"

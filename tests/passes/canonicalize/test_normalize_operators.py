@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+
 from tests.helpers import build, operators, random_inputs, reasons, run_float, run_pass, weight
 
 RNG = np.random.default_rng(4)

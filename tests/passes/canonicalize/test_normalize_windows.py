@@ -6,6 +6,8 @@ import itertools
 
 import numpy as np
 import pytest
+
+from intaglio.passes.canonicalize.normalize_operators import NormalizeOperators
 from tests.helpers import (
     assert_same_outputs,
     build,
@@ -15,8 +17,6 @@ from tests.helpers import (
     run_float,
     run_pass,
 )
-
-from intaglio.passes.canonicalize.normalize_operators import NormalizeOperators
 
 RNG = np.random.default_rng(3)
 CASES = list(itertools.product(["SAME_UPPER", "SAME_LOWER", "VALID"], [1, 2, 3], [2, 3, 5]))
@@ -137,14 +137,6 @@ def test_other_averages_are_not(shape, attributes):
     model = build(f"(float[{shape}] x) => (float y) {{ y = AveragePool<{attributes}>(x) }}")
     normalized(model)
     assert operators(model) == ["AveragePool"]
-
-
-def test_one_dimension_has_windows_too():
-    model = build(
-        '(float[1,2,9] x) => (float y) { y = Conv<auto_pad = "SAME_UPPER">(x, w) }',
-        w=RNG.standard_normal((3, 2, 4)),
-    )
-    normalized(model)
 
 
 @pytest.mark.parametrize("mode", ["SAME_UPPER", "SAME_LOWER"])

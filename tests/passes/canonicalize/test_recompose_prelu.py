@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.helpers import build, operators, reasons, run_pass, weight
 
 from intaglio.targets.onnx.read import read_onnx
+from tests.helpers import build, operators, reasons, run_pass, weight
 
 RNG = np.random.default_rng(9)
 SLOPE = RNG.uniform(0.1, 0.9, (3, 1, 1)).astype(np.float32)

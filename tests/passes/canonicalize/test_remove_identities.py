@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.helpers import build, operators, reasons, run_pass
 
 from intaglio.passes.provenance import sources
+from tests.helpers import build, operators, reasons, run_pass
 
 X = "(float[1,2,3,4] x) => (float y) "
 
