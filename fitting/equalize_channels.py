@@ -74,8 +74,8 @@ class EqualizeChannels(DataPass):
     def _magnitudes(self, model: ir.Model, pairs: list[LayerPair]) -> list[NDArray[np.float64]]:
         """The magnitude of each channel between the layers of each pair.
 
-        Of several quantized tensors between two layers (before and after a PRelu), each counts
-        relative to its own largest channel.
+        Of several quantized tensors between two layers (before and after a PRelu), the larger
+        counts: normalizing each one first lets the smaller spoil the larger.
         """
         points = {value.name for value in find_units(model.graph).points}
         names = [[str(v.name) for v in pair.values if v.name in points] for pair in pairs]
@@ -94,9 +94,7 @@ class EqualizeChannels(DataPass):
         for pair, group in zip(pairs, names, strict=True):
             combined = np.zeros(pair.channels)
             for name in group:
-                top = largest[name].max()
-                if top > 0:
-                    combined = np.maximum(combined, largest[name] / top)
+                combined = np.maximum(combined, largest[name])
             result.append(combined)
         return result
 

@@ -8,7 +8,6 @@ import shlex
 from html.parser import HTMLParser
 
 import pytest
-from tests.core.small_bundle import edit_manifest, integer_model, some_inputs, write_bundle
 
 from intaglio.bundle_files import write_json
 from intaglio.errors import InputError
@@ -18,6 +17,7 @@ from intaglio.report.formatting import format_border, format_bytes, format_perce
 from intaglio.report.html import render_report, write_report
 from intaglio.settings import parse_assignment
 from intaglio.verification import verify_bundle
+from tests.core.small_bundle import edit_manifest, some_inputs, write_bundle
 
 HOSTILE = '<script>alert("x")</script>\'"&{{ 7*7 }}'
 
@@ -164,7 +164,6 @@ def test_names_of_a_hostile_model_stay_text(tmp_path):
     assert len(page.scripts) == 1
     assert "<script>alert" not in html
     assert page.text.count("alert(") > 20
-    assert "49" not in page.text.replace(HOSTILE, "")[:200]
     assert "{{ 7*7 }}" in page.text
 
 
@@ -188,8 +187,6 @@ def test_saturation_is_a_warning(tmp_path):
 
 
 def test_a_failed_verification_is_shown_with_its_reasons(tmp_path):
-    weight = integer_model().graph.initializer
-    assert weight  # the model has the weights that the next line changes
     bundle = write_bundle(tmp_path / "b")
     report = verify_bundle(bundle, require="exact")
     page = Page((bundle.folder / "report.html").read_text(encoding="utf-8"))
@@ -227,7 +224,7 @@ def test_the_command_reads_back_as_what_was_set():
     sets = [
         "quantize.plan_tensors.activations=int16",
         'quantize.plan_tensors.sixteen_bit=["a \\"b\\"", "it\'s"]',
-        "calibrate.correct_bias.enabled=true",
+        "calibrate.round_weights.enabled=true",
         "bundle.samples=5",
         "profile=litert",
     ]

@@ -4,7 +4,13 @@ import json
 import tracemalloc
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
+
+from intaglio.bundle_files import file_sha256
+from intaglio.errors import InputError, RecipeError
+from intaglio.verification import verify_bundle
 from tests.core.small_bundle import (
     INPUT,
     OUTPUT,
@@ -15,10 +21,6 @@ from tests.core.small_bundle import (
     some_inputs,
     write_bundle,
 )
-
-from intaglio.bundle_files import file_sha256
-from intaglio.errors import InputError, RecipeError
-from intaglio.verification import verify_bundle
 
 
 def pair(report, artifact, reference):
@@ -304,6 +306,31 @@ def test_memory_does_not_grow_with_the_number_of_samples(tmp_path):
     # The additional 7,500 samples are 120 KB of inputs and 270 KB of outputs; only the labels are
     # held, 60 KB and as much for their copies.
     assert peaks[1] - peaks[0] < 190_000, peaks
+
+
+def test_an_artifact_with_channels_last_gets_and_gives_them_so(tmp_path):
+    def relu(shape):
+        x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, shape) for n in "xy")
+        graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"], "r")], "g", [x], [y])
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+
+    bundle = write_bundle(tmp_path / "b", leave_out=("onnx-integer",))
+    shapes = {"source": ["N", 2, 3, 4], "onnx-qdq": ["N", 3, 4, 2]}
+    for name, shape in shapes.items():
+        onnx.save(relu(shape), bundle.folder / name / "model.onnx")
+
+    def describe(manifest):
+        for artifact in manifest["artifacts"]:
+            artifact["sha256"] = file_sha256(bundle.folder / artifact["path"])
+            layout = "NCHW" if artifact["target"] == "source" else "NHWC"
+            for spec in (*artifact["inputs"], *artifact["outputs"]):
+                spec.update(shape=shapes[artifact["target"]], layout=layout)
+            artifact["outputs"][0]["scale"] = 0.5  # what one LSB is
+
+    x = np.random.default_rng(0).integers(-9, 9, (5, 2, 3, 4)).astype(np.float32)
+    report = verify_bundle(edit_manifest(bundle, describe), inputs={"x": x})
+    found = pair(report, "onnx-qdq", "source")
+    assert (found.verdict, found.values) == ("exact", x.size)
 
 
 def test_progress_reaches_the_end(tmp_path):

@@ -7,6 +7,10 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
+
+from intaglio.errors import InputError
+from intaglio.passes.provenance import sources
+from intaglio.targets.onnx.read import file_sha256, read_onnx
 from tests.helpers import (
     ZOO_FLOAT,
     assert_same_outputs,
@@ -16,10 +20,6 @@ from tests.helpers import (
     relative_error,
     run_float,
 )
-
-from intaglio.errors import InputError
-from intaglio.passes.provenance import sources
-from intaglio.targets.onnx.read import file_sha256, read_onnx
 
 
 def save(proto, tmp_path, name="model.onnx"):

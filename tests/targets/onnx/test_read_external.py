@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from tests.helpers import build_proto, run_float
 
 from intaglio.errors import InputError
 from intaglio.targets.onnx.read import read_onnx
+from tests.helpers import build_proto, run_float
 
 WEIGHT = np.arange(600, dtype=np.float32).reshape(2, 300)
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, parser
-from tests.helpers import build_proto
 
 from intaglio.errors import InputError, IntaglioError, UnsupportedError
 from intaglio.targets.onnx.read import read_onnx
+from tests.helpers import build_proto
 
 SIMPLE = "(float[1,2] x) => (float[1,2] y) { y = Relu(x) }"
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import onnx
 import pytest
-from tests.helpers import build_proto
 
 from intaglio.errors import RecipeError, UnsupportedError
 from intaglio.passes.canonicalize.editing import dims
 from intaglio.targets.onnx.read import read_onnx
+from tests.helpers import build_proto
 
 TWO_INPUTS = "(float[N,3,H,W] x, float[N,3,1,1] z) => (float y) { y = Add(x, z) }"
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from tests.helpers import assert_same_outputs, build_proto, operators, random_inputs, run_float
 
 from intaglio.errors import InputError, UnsupportedError
 from intaglio.targets.onnx.read import read_onnx
+from tests.helpers import assert_same_outputs, build_proto, operators, random_inputs, run_float
 
 RNG = np.random.default_rng(5)
 
