@@ -110,6 +110,9 @@ class Accuracy:
     def _add_decisions(
         self, outputs: Mapping[str, Outputs], count: int, labels: NDArray[np.int64] | None
     ) -> None:
+        # Without labels only a model with scores as its one output is taken for a classifier.
+        if labels is None and any(len(found) != 1 for found in outputs.values()):
+            return
         decisions = {name: _decisions(found, count) for name, found in outputs.items()}
         known = {name: d for name, d in decisions.items() if d is not None}
         if labels is not None and len(known) < len(decisions):

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from intaglio.passes.base import EXACT, Change, Outcome, Pass, outcome
+from intaglio.passes.base import EXACT, Change, Outcome, Pass, Skip, outcome
+from intaglio.passes.marks import ALREADY_QUANTIZED, is_quantized
 from intaglio.passes.operators import (
     FIXED_INT8_OUTPUT,
     WEIGHTED,
@@ -30,6 +31,8 @@ class IsolateTensors(Pass):
 
     def call(self, model: ir.Model) -> Outcome:
         """Edits ``model`` in place."""
+        if is_quantized(model):
+            return outcome(model, [], [Skip("", ALREADY_QUANTIZED)])
         changes: list[Change] = []
         for node in list(model.graph):
             if node.op_type in WEIGHTED:

@@ -23,6 +23,7 @@ from intaglio.passes.annotations import (
     set_quantization,
 )
 from intaglio.passes.base import APPROXIMATE, Change, Outcome, Pass, PassConfig, Skip, outcome
+from intaglio.passes.marks import ALREADY_QUANTIZED, is_quantized
 from intaglio.passes.operators import (
     FIXED_INT8_OUTPUT,
     MOVES,
@@ -75,8 +76,8 @@ class PlanTensors(Pass):
                 f"quantize.plan_tensors.activations is {self.config.activations!r}",
                 remedy="use int8, int16 or uint8",
             )
-        if any(node.op_type == "QuantizeLinear" for node in model.graph):
-            return outcome(model, [], [Skip("", "the model is quantized already")])
+        if is_quantized(model):
+            return outcome(model, [], [Skip("", ALREADY_QUANTIZED)])
         units = find_units(model.graph)
         if all(get_quantization(v) is not None for v in units.points):
             return outcome(model, [], [Skip("", "every tensor has a plan already")])

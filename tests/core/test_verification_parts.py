@@ -156,6 +156,14 @@ def test_top1_takes_trailing_ones():
     assert accuracy.results()["a"]["top1"] == 0.5
 
 
+@pytest.mark.parametrize(("outputs", "counted"), [(1, True), (2, False)])
+def test_agreement_without_labels_is_for_classifiers(outputs, counted):
+    accuracy = Accuracy(None)
+    scores = {f"y{i}": np.eye(4, dtype=np.float32) for i in range(outputs)}
+    accuracy.add({SOURCE: scores, "a": scores}, 4, None, None)
+    assert ("agreement" in accuracy.results().get("a", {})) is counted
+
+
 def test_labels_need_scores():
     accuracy = Accuracy("top1")
     with pytest.raises(InputError, match="samples x classes"):
