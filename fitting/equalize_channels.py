@@ -29,13 +29,10 @@ class EqualizeChannelsConfig(PassConfig):
 
     Attributes:
         strength: 1 makes all channels alike, at the cost of uneven weights behind them.
-        percentile: A channel's magnitude is this percentile of its absolute values, in the
-            sample where that is largest.
         samples: Use only the first so many samples; None for all.
     """
 
     strength: float = Field(default=0.75, gt=0.0, le=1.0)
-    percentile: float = Field(default=99.9, gt=50.0, le=100.0)
     samples: int | None = Field(default=64, ge=1)
 
 
@@ -72,7 +69,7 @@ class EqualizeChannels(DataPass):
         return outcome(model, changes, skips, {"pairs": len(pairs), "equalized": len(changes)})
 
     def _magnitudes(self, model: ir.Model, pairs: list[LayerPair]) -> list[NDArray[np.float64]]:
-        """The magnitude of each channel between the layers of each pair.
+        """The largest magnitude of each channel between the layers of each pair.
 
         Of several quantized tensors between two layers (before and after a PRelu), the larger
         counts: normalizing each one first lets the smaller spoil the larger.
@@ -88,7 +85,8 @@ class EqualizeChannels(DataPass):
             progress=self.report,
         ):
             for name in (name for group in names for name in group):
-                seen = _channel_percentile(found[name], self.config.percentile)
+                flat = np.abs(found[name].reshape(*found[name].shape[:2], -1))
+                seen = flat.max(axis=(0, 2)).astype(np.float64)
                 largest[name] = np.maximum(largest.get(name, 0.0), seen)
         result = []
         for pair, group in zip(pairs, names, strict=True):
@@ -97,11 +95,3 @@ class EqualizeChannels(DataPass):
                 combined = np.maximum(combined, largest[name])
             result.append(combined)
         return result
-
-
-def _channel_percentile(values: NDArray[np.float32], percentile: float) -> NDArray[np.float64]:
-    """Percentile of the magnitudes of each channel (axis 1), the largest over the samples."""
-    flat = np.abs(values.reshape(values.shape[0], values.shape[1], -1))
-    place = min(flat.shape[2] - 1, int(np.ceil(percentile / 100 * flat.shape[2])) - 1)
-    chosen = np.partition(flat, place, axis=2)[:, :, place]
-    return np.asarray(chosen.max(axis=0), np.float64)

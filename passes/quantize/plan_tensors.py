@@ -17,6 +17,7 @@ import onnx_ir as ir
 
 from intaglio.errors import RecipeError
 from intaglio.passes.annotations import (
+    get_extremes,
     get_precision,
     get_quantization,
     get_range,
@@ -119,6 +120,7 @@ class PlanTensors(Pass):
             if chosen is not None and dtype != "int16":
                 dtype = chosen
         low, high = float("inf"), float("-inf")
+        found: tuple[float, float] | None
         for value in members:
             array = constant_array(value) if is_constant(value) else None
             found = (

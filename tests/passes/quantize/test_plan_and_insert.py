@@ -9,6 +9,7 @@ from intaglio.errors import RecipeError, UnsupportedError
 from intaglio.passes.annotations import (
     all_values,
     get_quantization,
+    set_extremes,
     set_precision,
     set_range,
 )
@@ -154,6 +155,17 @@ def test_sixteen_bit_by_selector_and_by_chosen_precision():
     plan(model)
     assert notes(model)["x"].dtype == "int16"
     assert notes(model)["y"].dtype == "int8"
+
+
+def test_sixteen_bits_hold_the_extremes_not_the_range_clipped_for_eight():
+    model = conv_relu()
+    for value in all_values(model):
+        if value.name in ("x", "y"):
+            set_extremes(value, -1.0, 12.0)
+    plan(model, sixteen_bit=("n_c",))
+    found = notes(model)
+    assert found["y"].scale[0] == pytest.approx(12.0 / 32767)
+    assert found["x"].scale[0] == pytest.approx(4.0 / 255)
 
 
 def test_selector_that_matches_nothing_is_an_error():

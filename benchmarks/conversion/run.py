@@ -1,0 +1,196 @@
+"""What ``intaglio convert`` costs: time, and memory that must not grow with the calibration set.
+
+    python -m benchmarks.conversion.run [--shared DIR] [--samples 200 2000] [--repeats 1]
+
+Converts the visual wake words MobileNet (96×96×3) in a child process, once for each number of
+calibration samples, and reads wall time and peak memory of that process from the system. Also the
+time of ``intaglio --help``, the best of five.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.common import (
+    MissingDataError,
+    default_shared,
+    environment,
+    existing,
+    markdown_table,
+    write_json,
+)
+from benchmarks.quantization import datasets
+
+RESULTS = Path(__file__).resolve().parent / "results"
+
+SECONDS_ALLOWED = 60.0
+GROWTH_ALLOWED = 0.10
+HELP_SECONDS_ALLOWED = 0.5
+
+_SIZE = 96
+
+
+def write_samples(folder: Path, count: int, out: Path) -> None:
+    """Writes random crops of the pictures of a folder, mirrored or not, as an npz file.
+
+    Args:
+        folder: The pictures.
+        count: Number of crops.
+        out: The file; its array is count×3×96×96, float32, 0 to 1.
+    """
+    pictures = [datasets.read_rgb(path) for path in datasets.image_files(folder, "*.jpg")]
+    generator = np.random.default_rng(0)
+    crops = np.empty((count, 3, _SIZE, _SIZE), np.float32)
+    for row in range(count):
+        picture = pictures[int(generator.integers(len(pictures)))]
+        side = int(generator.integers(120, min(picture.size) + 1))
+        left, top = (int(generator.integers(length - side + 1)) for length in picture.size)
+        crop = picture.crop((left, top, left + side, top + side))
+        values = datasets.as_chw(crop, (_SIZE, _SIZE))
+        crops[row] = values[:, :, ::-1] if generator.integers(2) else values
+    np.savez(out, input_1=crops / np.float32(255))
+
+
+def run_child(command: Sequence[str]) -> dict[str, float]:
+    """Runs a command; returns its wall time and the peak memory that the system counted.
+
+    Args:
+        command: Program and arguments.
+
+    Returns:
+        ``seconds`` and ``peak_memory_mb`` (10^6 bytes).
+
+    Raises:
+        RuntimeError: The command failed; its output is in the message.
+    """
+    start = time.perf_counter()
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert child.stdout is not None
+    output = child.stdout.read()
+    # wait4 tells the memory of this child alone; getrusage would tell that of the largest so far.
+    _, status, usage = os.wait4(child.pid, 0)
+    seconds = time.perf_counter() - start
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{output.decode(errors='replace')}")
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {
+        "seconds": round(seconds, 3),
+        "processor_seconds": round(usage.ru_utime + usage.ru_stime, 3),
+        "peak_memory_mb": round(usage.ru_maxrss * unit / 1e6, 1),
+    }
+
+
+def intaglio_command(*arguments: str) -> list[str]:
+    """The command line of this environment's intaglio."""
+    script = Path(sys.executable).with_name("intaglio")
+    start = [str(script)] if script.exists() else [sys.executable, "-m", "intaglio.cli.app"]
+    return [*start, *arguments]
+
+
+def measure_conversion(
+    model: Path, pictures: Path, samples: Sequence[int], repeats: int
+) -> list[dict[str, Any]]:
+    """Converts with each number of samples; of several runs the fastest counts."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        for count in samples:
+            data = work / f"samples_{count}.npz"
+            write_samples(pictures, count, data)
+            command = intaglio_command(
+                "convert", str(model), "--recipe", "int8", "--calibration", str(data)
+            )
+            command += ["--target", "onnx-qdq", "--target", "onnx-integer"]
+            command += ["--out", str(work / f"bundle_{count}")]
+            runs = [run_child(command) for _ in range(repeats)]
+            best = min(runs, key=lambda run: run["seconds"])
+            best["peak_memory_mb"] = max(run["peak_memory_mb"] for run in runs)
+            rows.append({"samples": count, "data_mb": round(data.stat().st_size / 1e6, 1), **best})
+            data.unlink()
+    return rows
+
+
+def measure_help(repeats: int = 5) -> float:
+    """Seconds of ``intaglio --help``, the best of several."""
+    return min(run_child(intaglio_command("--help"))["seconds"] for _ in range(repeats))
+
+
+def table(data: dict[str, Any]) -> str:
+    """The results in Markdown, with what is asked of them."""
+    rows = data["conversions"]
+    first, last = rows[0], rows[-1]
+    lines = [
+        markdown_table(
+            ["calibration samples", "MB of data", "wall s", "processor s", "peak MB"],
+            [
+                [
+                    f"{row['samples']:,}",
+                    f"{row['data_mb']:,.1f}",
+                    f"{row['seconds']:.1f}",
+                    f"{row['processor_seconds']:.1f}",
+                    f"{row['peak_memory_mb']:.0f}",
+                ]
+                for row in rows
+            ],
+        ),
+        "",
+    ]
+    growth = last["peak_memory_mb"] / first["peak_memory_mb"] - 1
+    for ok, words in (
+        (
+            first["seconds"] < SECONDS_ALLOWED,
+            f"{first['samples']} samples: {first['seconds']:.1f} s of {SECONDS_ALLOWED:.0f} s",
+        ),
+        (
+            growth <= GROWTH_ALLOWED,
+            f"peak memory with {last['samples']:,} samples: {growth:+.1%} of ±10 %",
+        ),
+        (
+            data["help_seconds"] < HELP_SECONDS_ALLOWED,
+            f"`intaglio --help`: {data['help_seconds']:.2f} s of {HELP_SECONDS_ALLOWED:g} s",
+        ),
+    ):
+        lines.append(f"- {'✓' if ok else '✗'} {words}")
+    env = data["environment"]
+    lines += ["", f"{env['date']}, {env['processor']}, {env['cores']} cores."]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measures, writes the results, prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shared", type=Path, default=default_shared())
+    parser.add_argument("--samples", type=int, nargs="+", default=[200, 2000])
+    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    args = parser.parse_args()
+    try:
+        model = existing(args.shared / "zoo" / "vww_96_float.onnx")
+        pictures = existing(args.shared / "data" / "imagenet_crops")
+    except MissingDataError as error:
+        parser.error(str(error))
+    data = {
+        "model": model.name,
+        "conversions": measure_conversion(model, pictures, args.samples, args.repeats),
+        "help_seconds": measure_help(),
+        "environment": environment(),
+    }
+    write_json(args.out / "conversion.json", data)
+    text = table(data)
+    (args.out / "table.md").write_text(text, encoding="utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
