@@ -123,9 +123,13 @@ class PlanTensors(Pass):
         found: tuple[float, float] | None
         for value in members:
             array = constant_array(value) if is_constant(value) else None
-            found = (
-                get_range(value) if array is None else (float(np.min(array)), float(np.max(array)))
-            )
+            if array is not None:
+                found = (float(np.min(array)), float(np.max(array)))
+            elif dtype == "int16":
+                # A range clipped for 256 levels throws away what 16 bits can hold.
+                found = get_extremes(value) or get_range(value)
+            else:
+                found = get_range(value)
             if found is None:
                 raise RecipeError(
                     f"tensor '{value.name}' has no calibrated range",
