@@ -81,7 +81,7 @@ def apply_plan(model: ir.Model, plan: Mapping[str, Any], origin: str) -> int:
         more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
         raise RecipeError(
             f"plan {origin}: the model has no tensor '{unknown[0]}'{more}",
-            remedy=f"{suggest(unknown[0], values)}; a plan belongs to one model and one recipe",
+            remedy=f"a plan belongs to one model and one recipe; {suggest(unknown[0], values)}",
         )
     for name, note in plan["tensors"].items():
         if note["range"] is not None:

@@ -260,7 +260,7 @@ def _load_one(text: str, beside: Path, loading: tuple[str, ...]) -> Recipe:
     else:
         close = suggest(text, recipe_names())
         raise RecipeError(
-            f"there is no recipe '{text}'", remedy=f"{close}; or give the path of a .toml file"
+            f"there is no recipe '{text}'", remedy=f"a recipe of your own is a .toml file; {close}"
         )
     return _from_toml(source, origin, folder, (*loading, text))
 

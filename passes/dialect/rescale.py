@@ -119,8 +119,10 @@ _BODIES = {
 _FORMULAS = {
     "Double": "(acc*m + 2^(s-1) + (s > 31 ? (acc >= 0 ? 2^30 : -2^30) : 0)) >> s",
     "Single": "(acc*m + 2^(s-1)) >> s",
-    "Wide": "(acc*m16 + 2^(s-17)) >> (s - 16), m16 = min((m + 2^15) >> 16, 0x7FFF)",
+    "Wide": "(acc*m16 + 2^(s-17)) >> (s - 16)",
 }
+
+_WHERE = {"Wide": "; m16 = min((m + 2^15) >> 16, 0x7FFF)"}
 
 _SOURCES = {
     "Double": "TensorFlow Lite MultiplyByQuantizedMultiplier (int32), TOSA RESCALE DOUBLE_ROUND",
@@ -146,7 +148,8 @@ def _rescale(rounding: str) -> FunctionSpecification:
     return FunctionSpecification(
         name=f"Rescale{rounding}",
         description=f"Requantizes accumulators with {_DESCRIPTIONS[rounding]}.",
-        formula=f"clip(({_FORMULAS[rounding]}) + zero_point, minimum, maximum)",
+        formula=f"clip(({_FORMULAS[rounding]}) + zero_point, minimum, maximum)"
+        + _WHERE.get(rounding, ""),
         source=_SOURCES[rounding],
         inputs=(_ACCUMULATORS[rounding], MULTIPLIER, SHIFT, *OUTPUT_STAGE),
         attributes=(TO,),

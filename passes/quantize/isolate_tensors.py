@@ -24,7 +24,7 @@ from intaglio.passes.provenance import inherit_sources, source_name
 
 
 class IsolateTensors(Pass):
-    """Copies shared weights and separates Concat's inputs; see the module's text."""
+    """Copies shared weights and separates Concat's inputs."""
 
     name = "quantize.isolate_tensors"
     semantics = EXACT

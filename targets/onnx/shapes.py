@@ -76,6 +76,7 @@ def _bind_input(value: onnx.ValueInfoProto, dims: list[int], bound: dict[str, in
             f"shape {shown} has {len(dims)}",
             remedy=f"its shape in the file is {_shown(tensor.shape)}",
         )
+    in_file = _shown(tensor.shape)
     for dim, wanted in zip(tensor.shape.dim, dims, strict=True):
         fixed = dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None
         if dim.dim_param:
@@ -84,7 +85,7 @@ def _bind_input(value: onnx.ValueInfoProto, dims: list[int], bound: dict[str, in
             raise RecipeError(
                 f"input '{value.name}' cannot have shape {shown}: "
                 f"{dim.dim_param or 'a dimension'} is {fixed}",
-                remedy=f"its shape in the file is {_shown(tensor.shape)}",
+                remedy=f"its shape in the file is {in_file}",
             )
         dim.dim_value = wanted
 
