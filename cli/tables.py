@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from intaglio.bundle import Bundle
     from intaglio.inspection import Inspection
     from intaglio.targets.base import TensorSpec
-    from intaglio.verify_report import VerifyReport
+    from intaglio.verification.report import VerifyReport
 
 _WORST_LAYERS = 10
 

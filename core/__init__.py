@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from intaglio.conversion import convert
     from intaglio.inspection import inspect_model
     from intaglio.recipe import Recipe, load_recipe
-    from intaglio.verification import verify_bundle as verify
-    from intaglio.verify_report import VerifyReport
+    from intaglio.verification.report import VerifyReport
+    from intaglio.verification.verify import verify_bundle as verify
 
 __version__ = "0.1.0"
 
@@ -35,12 +35,12 @@ _LAZY = {
     "Bundle": "intaglio.bundle:Bundle",
     "BundleSession": "intaglio.bundle:BundleSession",
     "Recipe": "intaglio.recipe:Recipe",
-    "VerifyReport": "intaglio.verify_report:VerifyReport",
+    "VerifyReport": "intaglio.verification.report:VerifyReport",
     "convert": "intaglio.conversion:convert",
     "inspect_model": "intaglio.inspection:inspect_model",
     "load": "intaglio.bundle:load",
     "load_recipe": "intaglio.recipe:load_recipe",
-    "verify": "intaglio.verification:verify_bundle",
+    "verify": "intaglio.verification.verify:verify_bundle",
 }
 
 __all__ = [

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from intaglio.errors import RecipeError
 from intaglio.fitting.data import CalibrationData
-from intaglio.passes.base import PassConfig, Pass
+from intaglio.passes.base import Pass, PassConfig
 
 #: Called with the number of samples done and the number there are.
 Progress = Callable[[int, int], None]

@@ -22,7 +22,7 @@ from intaglio.errors import InputError, RecipeError
 from intaglio.fitting.base import DataPass
 from intaglio.fitting.runner import Runner, batch_size, float_values
 from intaglio.passes.annotations import get_range, set_extremes, set_range
-from intaglio.passes.base import EXACT, Change, PassConfig, Outcome, Skip, outcome
+from intaglio.passes.base import EXACT, Change, Outcome, PassConfig, Skip, outcome
 from intaglio.passes.marks import ALREADY_QUANTIZED, is_quantized
 from intaglio.passes.operators import constant_array, find_units, is_constant, sole_consumer
 from intaglio.transforms.observers import HistogramObserver, Observer, make_observer

@@ -15,15 +15,15 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 import intaglio
-from benchmarks.common import ROOT, default_shared, environment, markdown_table, write_json
-from benchmarks.portability import emulation
+import numpy as np
 from intaglio.bundle import Bundle
 from intaglio.errors import IntaglioError
 from intaglio.transforms.scales import TensorQuantization
+from numpy.typing import NDArray
+
+from benchmarks.common import ROOT, default_shared, environment, markdown_table, write_json
+from benchmarks.portability import emulation
 
 RESULTS = Path(__file__).resolve().parent / "results"
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 import intaglio
+import numpy as np
 from intaglio.bundle import Bundle
+from numpy.typing import NDArray
 
 
 @dataclasses.dataclass(frozen=True)

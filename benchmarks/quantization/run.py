@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from intaglio.transforms.metrics import wilson_interval
 from numpy.typing import NDArray
 
 from benchmarks.common import MissingDataError, default_shared, environment, write_json
@@ -25,7 +26,6 @@ from benchmarks.quantization.cases import Case, TestSet, all_cases
 from benchmarks.quantization.ours import Variant
 from benchmarks.quantization.prepare import prepare
 from benchmarks.quantization.runners import IntegerRunner, Runner
-from intaglio.transforms.metrics import wilson_interval
 
 RESULTS = Path(__file__).resolve().parent / "results"
 

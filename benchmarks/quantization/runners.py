@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
-
-from benchmarks.common import open_session
 from intaglio.bundle import Bundle
 from intaglio.targets.base import TensorSpec
 from intaglio.transforms.scales import TensorQuantization
+from numpy.typing import NDArray
+
+from benchmarks.common import open_session
 
 # What may stand between the last operator and the output.
 _PASSED_OVER = ("DequantizeLinear", "QuantizeLinear", "Identity", "Reshape")

@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from intaglio.transforms.metrics import SqnrAccumulator
 from numpy.typing import NDArray
 
 from benchmarks.quantization.cases import Case, TestSet
 from benchmarks.quantization.runners import Runner
-from intaglio.transforms.metrics import SqnrAccumulator
 
 BATCH = 250
 RESAMPLES = 2000

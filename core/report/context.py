@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from intaglio.comparison import OUTERMOST_LSB
-from intaglio.layers import LOW_SQNR_DB, SATURATED_FRACTION
 from intaglio.report.charts import Bar, Span, bar_chart, histogram, interval, span_chart
 from intaglio.report.formatting import (
     NOTHING,
@@ -19,7 +17,9 @@ from intaglio.report.formatting import (
     format_score,
 )
 from intaglio.report.sizes import layer_sizes
-from intaglio.verify_report import SOURCE
+from intaglio.verification.comparison import OUTERMOST_LSB
+from intaglio.verification.layers import LOW_SQNR_DB, SATURATED_FRACTION
+from intaglio.verification.report import SOURCE
 
 Json = Mapping[str, Any]
 

@@ -21,7 +21,7 @@ from intaglio.errors import InputError
 from intaglio.report import formatting
 from intaglio.report.command import commands
 from intaglio.report.context import build_context
-from intaglio.verify_report import VerifyReport
+from intaglio.verification.report import VerifyReport
 
 REPORT_HTML = "report.html"
 

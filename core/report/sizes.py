@@ -8,8 +8,8 @@ from pathlib import Path
 import onnx_ir as ir
 
 from intaglio.errors import InputError
-from intaglio.inner_tensors import load_graph
 from intaglio.passes.provenance import source_name
+from intaglio.verification.inner_tensors import load_graph
 
 _SMALLEST = 32
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from tests.docs.example_blocks import ROOT, examples, make_workplace, masked, pages, run_page
 
 _WITH_EXAMPLES = [page for page in pages() if examples(page)]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from tests.passes.dialect import python_integers as judge
 from tests.passes.dialect.one_node import run
 

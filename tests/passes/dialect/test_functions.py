@@ -7,7 +7,6 @@ import onnx
 import onnx_ir as ir
 import pytest
 from onnx import helper
-from tests.passes.dialect.one_node import make_session, run, scalars
 
 from intaglio.errors import InternalError
 from intaglio.passes.dialect.functions import (
@@ -19,6 +18,7 @@ from intaglio.passes.dialect.functions import (
     add_functions,
     function,
 )
+from tests.passes.dialect.one_node import make_session, run, scalars
 
 OUTPUT_STAGE = ["zero_point", "minimum", "maximum"]
 RESCALE = ["acc", "multiplier", "shift", *OUTPUT_STAGE]

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.passes.dialect import python_integers as judge
-from tests.passes.dialect.one_node import run
 
 from intaglio.transforms import tables
+from tests.passes.dialect import python_integers as judge
+from tests.passes.dialect.one_node import run
 
 PROPERTY = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SHAPES = ((1,), (2, 3), (1, 1, 1, 1), (2, 3, 5, 7), (0, 3, 2, 2), (3, 0, 2, 2), (3, 1), ())

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import helper
+
 from tests.passes.dialect import python_integers as judge
 from tests.passes.dialect.one_node import make_session, run, scalars, to
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.passes.dialect.one_node import INT8, INT16, INT32, run, scalars, to
-from tests.passes.dialect.python_integers import rescale
 
 from intaglio.transforms import fixed_point
+from tests.passes.dialect.one_node import INT8, INT16, INT32, run, scalars, to
+from tests.passes.dialect.python_integers import rescale
 
 ROUNDINGS = ("Double", "Single", "Wide")
 VALUES_PER_EXAMPLE = 20_000

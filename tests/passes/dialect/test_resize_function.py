@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.passes.dialect import python_integers as judge
-from tests.passes.dialect.one_node import run
 
 from intaglio.transforms.resize import linear_neighbors
+from tests.passes.dialect import python_integers as judge
+from tests.passes.dialect.one_node import run
 
 MODES = ("half_pixel", "align_corners", "asymmetric")
 

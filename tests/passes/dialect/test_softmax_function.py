@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.passes.dialect import python_integers as judge
-from tests.passes.dialect.one_node import run
 
 from intaglio.transforms.softmax import exp_table, softmax_int8
+from tests.passes.dialect import python_integers as judge
+from tests.passes.dialect.one_node import run
 
 PROPERTY = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SHAPES = ((1, 1), (1, 10), (3, 1000), (0, 4), (2, 3, 5, 7), (2, 1, 4), (13,))

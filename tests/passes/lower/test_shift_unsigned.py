@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import onnx_ir as ir
-from tests.passes.lower.float_graphs import GRAPHS
-from tests.passes.lower.test_to_integer import integer_outputs, lower, quantize, run
 
 from intaglio.passes.annotations import get_quantization
 from intaglio.passes.lower.shift_unsigned import ShiftUnsigned
+from tests.passes.lower.float_graphs import GRAPHS
+from tests.passes.lower.test_to_integer import integer_outputs, lower, quantize, run
 
 
 def test_uint8_files_compute_the_same_real_values_as_int8():

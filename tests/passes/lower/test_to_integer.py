@@ -4,7 +4,6 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from tests.passes.lower.float_graphs import GRAPHS
 
 from intaglio.errors import RecipeError, UnsupportedError
 from intaglio.passes.annotations import all_values, get_quantization, get_source_value, set_range
@@ -16,6 +15,7 @@ from intaglio.passes.quantize.insert_qdq import InsertQdq
 from intaglio.passes.quantize.isolate_tensors import IsolateTensors
 from intaglio.passes.quantize.plan_tensors import PlanTensors
 from intaglio.targets.onnx.session import make_session, with_outputs
+from tests.passes.lower.float_graphs import GRAPHS
 
 #: LSB of int16: Softmax has an 8-bit kernel, a table of 513 entries bends at its knots, and
 #: linear resizing has 10-bit weights and a 10-bit scale.

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from intaglio.accuracy import Accuracy, choose_metric
-from intaglio.comparison import PairComparison, to_real
 from intaglio.errors import InputError
-from intaglio.inner_tensors import inner_tensors, load_graph, source_values
-from intaglio.layers import LayerComparison, rank_layers
 from intaglio.progress import Progress
 from intaglio.targets.base import Artifact, RunResult, TensorSpec
-from intaglio.verify_inputs import Batch, VerifyInputs, open_inputs
-from intaglio.verify_report import SOURCE, PairResult, VerifyReport
-from intaglio.verify_runs import Side, input_quantizations
+from intaglio.verification.accuracy import Accuracy, choose_metric
+from intaglio.verification.comparison import PairComparison, to_real
+from intaglio.verification.inner_tensors import inner_tensors, load_graph, source_values
+from intaglio.verification.inputs import Batch, VerifyInputs, open_inputs
+from intaglio.verification.layers import LayerComparison, rank_layers
+from intaglio.verification.report import SOURCE, PairResult, VerifyReport
+from intaglio.verification.runs import Side, input_quantizations
 
 if TYPE_CHECKING:
     from intaglio.bundle import Bundle

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from intaglio.errors import RecipeError
-from intaglio.verify_report import SOURCE, PairResult
+from intaglio.verification.report import SOURCE, PairResult
 
 _REMEDY = "use --require exact, --require lsb=N (N = 0, 1, ...) or --require sqnr=DB"
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from intaglio.errors import InputError, RecipeError
 from intaglio.transforms.metrics import mean_squared_error, psnr_db, wilson_interval
-from intaglio.verify_report import SOURCE
+from intaglio.verification.report import SOURCE
 
 METRICS = ("top1", "psnr", "mse")
 

@@ -6,25 +6,29 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from intaglio.accuracy import Accuracy, choose_metric
-from intaglio.comparison import (
+from intaglio.errors import InputError, RecipeError, VerificationError
+from intaglio.fitting.data import open_data
+from intaglio.passes.selectors import select_nodes
+from intaglio.settings import parse_assignment
+from intaglio.targets.base import TensorSpec
+from intaglio.transforms.scales import TensorQuantization
+from intaglio.verification.accuracy import Accuracy, choose_metric
+from intaglio.verification.comparison import (
     OutputComparison,
     PairComparison,
     reported_bins,
     round_to_levels,
     verdict_of,
 )
-from intaglio.errors import InputError, RecipeError, VerificationError
-from intaglio.fitting.data import open_data
-from intaglio.inner_tensors import InnerTensor, SourceValue
-from intaglio.layers import LayerComparison, rank_layers, sixteen_bit_option, suggest
-from intaglio.passes.selectors import select_nodes
-from intaglio.requirements import check_requirements, parse_requirement, parse_requirements
-from intaglio.settings import parse_assignment
-from intaglio.targets.base import TensorSpec
-from intaglio.transforms.scales import TensorQuantization
-from intaglio.verify_inputs import RANDOM_INPUTS, VerifyInputs
-from intaglio.verify_report import SOURCE, LayerResult, PairResult
+from intaglio.verification.inner_tensors import InnerTensor, SourceValue
+from intaglio.verification.inputs import RANDOM_INPUTS, VerifyInputs
+from intaglio.verification.layers import LayerComparison, rank_layers, sixteen_bit_option, suggest
+from intaglio.verification.report import SOURCE, LayerResult, PairResult
+from intaglio.verification.requirements import (
+    check_requirements,
+    parse_requirement,
+    parse_requirements,
+)
 
 INT8 = TensorSpec("y", ("N", 3), "int8", "", 0.5, 4)
 FLOAT = TensorSpec("y", ("N", 3), "float32")

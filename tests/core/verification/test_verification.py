@@ -10,7 +10,7 @@ from onnx import TensorProto, helper
 
 from intaglio.bundle_files import file_sha256
 from intaglio.errors import InputError, RecipeError
-from intaglio.verification import verify_bundle
+from intaglio.verification.verify import verify_bundle
 from tests.core.small_bundle import (
     INPUT,
     OUTPUT,

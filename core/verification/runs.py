@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intaglio.border import border_quantization
-from intaglio.comparison import quantization_of
 from intaglio.errors import InputError, IntaglioError
-from intaglio.inner_tensors import load_graph
 from intaglio.targets.base import Artifact, RunResult, Tensors, TensorSpec
 from intaglio.transforms.scales import TensorQuantization
-from intaglio.verify_report import SOURCE
+from intaglio.verification.comparison import quantization_of
+from intaglio.verification.inner_tensors import load_graph
+from intaglio.verification.report import SOURCE
 
 if TYPE_CHECKING:
     from intaglio.bundle import Bundle, BundleSession

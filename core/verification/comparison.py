@@ -18,7 +18,7 @@ from intaglio.errors import VerificationError
 from intaglio.targets.base import TensorSpec
 from intaglio.transforms.metrics import LsbHistogram, SqnrAccumulator
 from intaglio.transforms.scales import TensorQuantization
-from intaglio.verify_report import PairResult
+from intaglio.verification.report import PairResult
 
 #: Differences up to this are called ``within N lsb``; beyond, ``different``. Runtimes of another
 #: arithmetic are off by 1 LSB an operator; what is larger has been amplified on the way.

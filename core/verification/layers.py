@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from intaglio.comparison import reported_bins, round_to_levels
-from intaglio.inner_tensors import InnerTensor, SourceValue
 from intaglio.transforms.metrics import LsbHistogram, SqnrAccumulator
-from intaglio.verify_report import LayerResult
+from intaglio.verification.comparison import reported_bins, round_to_levels
+from intaglio.verification.inner_tensors import InnerTensor, SourceValue
+from intaglio.verification.report import LayerResult
 
 #: Below this a layer is said to be in need of more bits.
 LOW_SQNR_DB = 20.0

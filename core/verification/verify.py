@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 from intaglio.bundle_files import write_json
 from intaglio.errors import VerificationError
 from intaglio.progress import Progress, silent
-from intaglio.requirements import check_requirements, parse_requirements
-from intaglio.verify_inputs import check_limit
-from intaglio.verify_report import VerifyReport
-from intaglio.verify_role import Data, RoleRun
+from intaglio.verification.inputs import check_limit
+from intaglio.verification.report import VerifyReport
+from intaglio.verification.requirements import check_requirements, parse_requirements
+from intaglio.verification.role import Data, RoleRun
 
 if TYPE_CHECKING:
     from intaglio.bundle import Bundle

@@ -16,7 +16,7 @@ from intaglio.report.command import convert_command
 from intaglio.report.formatting import format_border, format_bytes, format_percent, shorten
 from intaglio.report.html import render_report, write_report
 from intaglio.settings import parse_assignment
-from intaglio.verification import verify_bundle
+from intaglio.verification.verify import verify_bundle
 from tests.core.small_bundle import edit_manifest, some_inputs, write_bundle
 
 HOSTILE = '<script>alert("x")</script>\'"&{{ 7*7 }}'

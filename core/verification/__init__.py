@@ -1,0 +1,1 @@
+"""``verify``: all artifacts of a bundle on the same inputs, compared."""
