@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 import onnx_ir as ir
 
 from intaglio.errors import IntaglioError, InternalError, RecipeError
+from intaglio.passes.annotations import clear_annotations
 from intaglio.passes.base import Change, Outcome, Pass, Skip, outcome
 from intaglio.passes.marks import ALREADY_QUANTIZED
 from intaglio.plan import (
     DECIDING_PASSES,
     EDITING_PASS,
+    apply_factors,
     apply_plan,
     capture_plan,
     new_marks,
@@ -144,9 +146,13 @@ def run_recipe(
     for index, step in enumerate(recipe.steps):
         name = step.pass_name
         progress(name, 0, None)
-        if reference is None and not _keeps_function(step):
+        replaced = plan is not None and name in DECIDING_PASSES and step.enabled
+        if reference is None and (replaced or not _keeps_function(step)):
             reference = model.clone(deep_copy=True)
-        if plan is not None and name in DECIDING_PASSES and step.enabled:
+            clear_annotations(reference)
+            if replaced and plan is not None:
+                apply_factors(reference, plan)
+        if replaced and plan is not None:
             records.append(_replay(model, plan, plan_origin, name, step, replayed))
             replayed = True
         elif not step.enabled:
@@ -176,11 +182,8 @@ def run_recipe(
 
 
 def _keeps_function(step: Step) -> bool:
-    """Whether the model after a step is still the float model, without notes from data."""
-    if not step.enabled:
-        return True
-    kind = load_pass(step.pass_name)
-    return kind.semantics.kind == "exact" and not getattr(kind, "needs_data", False)
+    """Whether the model after a step is still the float model, tensor by tensor."""
+    return not step.enabled or load_pass(step.pass_name).semantics.kind == "exact"
 
 
 def require_no_data(recipe: Recipe, has_plan: bool) -> None:

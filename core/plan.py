@@ -22,6 +22,9 @@ from intaglio.passes.annotations import (
     set_quantization,
     set_range,
 )
+from intaglio.passes.marks import DONE_PREFIX, is_done
+from intaglio.passes.quantize.layer_pairs import CHANNELS_PASS, replay_factors
+from intaglio.passes.quantize.stored_parameters import restore_parameters, store_parameters
 from intaglio.registry import suggest
 from intaglio.transforms.scales import TensorQuantization
 
@@ -29,8 +32,18 @@ SCHEMA = 1
 
 #: Steps that decide; a replayed plan stands in their place.
 DECIDING_PASSES = frozenset(
-    {"calibrate.observe_ranges", "calibrate.choose_precision", "quantize.plan_tensors"}
+    {
+        "calibrate.equalize_channels",
+        "calibrate.observe_ranges",
+        "calibrate.choose_precision",
+        "quantize.plan_tensors",
+        "calibrate.round_weights",
+        "calibrate.correct_bias",
+    }
 )
+
+#: Those that decide about weights and biases themselves, not only about scales.
+_PARAMETER_PASSES = ("calibrate.round_weights", "calibrate.correct_bias")
 
 #: The step that edits the graph; the plan is taken from the model right before it.
 EDITING_PASS = "quantize.insert_qdq"
@@ -58,7 +71,10 @@ def capture_plan(model: ir.Model, marks: Mapping[str, str]) -> dict[str, Any] | 
             }
     if not tensors:
         return None
-    return {"schema": SCHEMA, "marks": dict(marks), "tensors": tensors}
+    plan = {"schema": SCHEMA, "marks": dict(marks), "tensors": tensors}
+    if any(is_done(model, name) for name in _PARAMETER_PASSES):
+        plan["parameters"] = store_parameters(model)
+    return plan
 
 
 def apply_plan(model: ir.Model, plan: Mapping[str, Any], origin: str) -> int:
@@ -89,7 +105,26 @@ def apply_plan(model: ir.Model, plan: Mapping[str, Any], origin: str) -> int:
         if note["quantization"] is not None:
             set_quantization(values[name], note["quantization"])
     model.metadata_props.update(plan["marks"])
+    # The plan's scales are those of the weights that calibrate.equalize_channels left.
+    replay_factors(model)
+    restore_parameters(model, plan.get("parameters", {}))
     return len(plan["tensors"])
+
+
+def apply_factors(model: ir.Model, plan: Mapping[str, Any]) -> None:
+    """Applies the one part of a plan that keeps the model's function: factors between channels.
+
+    Args:
+        model: The float model; changed in place.
+        plan: What :func:`read_plan` gave.
+
+    Raises:
+        RecipeError: They do not fit the model.
+    """
+    key = DONE_PREFIX + CHANNELS_PASS
+    if key in plan["marks"]:
+        model.metadata_props[key] = plan["marks"][key]
+        replay_factors(model)
 
 
 def new_marks(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str]:
@@ -140,7 +175,14 @@ def read_plan(path: Path) -> dict[str, Any]:
             f"plan {path}: 'marks' must map names to strings", remedy="leave them as written"
         )
     tensors = {name: _read_note(path, name, note) for name, note in data["tensors"].items()}
-    return {"schema": SCHEMA, "marks": marks, "tensors": tensors}
+    parameters = data.get("parameters", {})
+    if not isinstance(parameters, dict) or not all(
+        isinstance(text, str) for text in parameters.values()
+    ):
+        raise RecipeError(
+            f"plan {path}: 'parameters' must map names to strings", remedy="leave them as written"
+        )
+    return {"schema": SCHEMA, "marks": marks, "tensors": tensors, "parameters": parameters}
 
 
 def _read_note(path: Path, name: str, note: Any) -> dict[str, Any]:

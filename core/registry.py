@@ -36,6 +36,7 @@ PASSES: Mapping[str, str] = {
     "canonicalize.recompose_prelu": ("intaglio.passes.canonicalize.recompose_prelu:RecomposePRelu"),
     "quantize.isolate_tensors": "intaglio.passes.quantize.isolate_tensors:IsolateTensors",
     "quantize.equalize_layers": "intaglio.passes.quantize.equalize_layers:EqualizeLayers",
+    "calibrate.equalize_channels": "intaglio.fitting.equalize_channels:EqualizeChannels",
     "calibrate.observe_ranges": "intaglio.fitting.observe_ranges:ObserveRanges",
     "calibrate.choose_precision": "intaglio.fitting.choose_precision:ChoosePrecision",
     "calibrate.round_weights": "intaglio.fitting.round_weights:RoundWeights",

@@ -10,7 +10,7 @@ from pydantic_core import PydanticUndefined
 
 _ROLE = re.compile(r":\w+:`~?([^`]+)`")
 _SECTION = re.compile(r"^(Args|Attributes|Returns|Raises|Yields|Class attributes):\s*$", re.M)
-# TOML has no null: what is None in Python is left out there.
+# JSON calls it null; TOML has none, and leaves it out.
 _NONE = re.compile(r"`?\bNone\b`?")
 _COMPARISONS = (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
 
@@ -84,6 +84,11 @@ def type_words(annotation: Any) -> str:
     return names.get(annotation, getattr(annotation, "__name__", str(annotation)))
 
 
+def without_none(text: str, word: str = "null") -> str:
+    """Text with another word for Python's None."""
+    return _NONE.sub(word, text)
+
+
 def options_table(model: Any) -> str:
     """The options of a pydantic model: name, type with limits, default, text.
 
@@ -100,7 +105,7 @@ def options_table(model: Any) -> str:
                 f"`{field.alias or name}`",
                 type_words(field.annotation) + _limits(field),
                 _default(field),
-                _NONE.sub("unset", texts[name]),
+                without_none(texts[name], "unset"),
             )
         )
     return table(*rows)

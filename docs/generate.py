@@ -18,7 +18,16 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
-from docstrings import attributes, first_line, markdown, options_table, prose, table, type_words
+from docstrings import (
+    attributes,
+    first_line,
+    markdown,
+    options_table,
+    prose,
+    table,
+    type_words,
+    without_none,
+)
 from provoke import provoked
 
 from intaglio import errors
@@ -27,7 +36,9 @@ from intaglio.fitting.data_options import DataOptions
 from intaglio.passes.dialect.functions import DOMAIN, OPSET, SPECIFICATIONS, VERSION
 from intaglio.recipe import BundleOptions, Recipe, Step, load_recipe, recipe_names
 from intaglio.registry import PASSES, TARGETS, load_pass, load_target
+from intaglio.targets.base import Artifact, TensorSpec
 from intaglio.transforms.profiles import KINDS, PROFILES
+from intaglio.verification.report import LayerResult, PairResult, VerifyReport
 
 DOCS = Path(__file__).resolve().parent
 
@@ -107,9 +118,7 @@ def targets_page() -> str:
             f"- Form: {form}\n- Passes run for it: {prepared}\n- Exact: {exact}",
             table(("operators", "types", "condition", "definition"), *_capabilities(target)),
         ]
-    profiles = [
-        (f"`{p.name}`", p.description, p.version_read) for p in PROFILES.values()
-    ]
+    profiles = [(f"`{p.name}`", p.description, p.version_read) for p in PROFILES.values()]
     roundings = [("operator", *(f"{n}, {d}" for n in PROFILES for d in ("int8", "int16")))]
     for kind in KINDS:
         cells = [
@@ -149,9 +158,7 @@ def functions_page() -> str:
         "`Rescale` function of the rounding in the name.",
     ]
     for spec in SPECIFICATIONS.values():
-        rows = [
-            (f"`{t.name}`", t.dtype, t.shape, t.meaning) for t in (*spec.inputs, spec.output)
-        ]
+        rows = [(f"`{t.name}`", t.dtype, t.shape, t.meaning) for t in (*spec.inputs, spec.output)]
         rows[-1] = (f"{rows[-1][0]} (result)", *rows[-1][1:])
         parts += [
             f"## {spec.name}",
@@ -319,8 +326,43 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/recipes.md": recipes_page,
 }
 
+
+def fields(owner: Any) -> Callable[[], str]:
+    """The attributes of a class whose instances become JSON."""
+
+    def rows() -> str:
+        texts = {name: text for name, text in attributes(owner).items() if name != "traffic"}
+        return table(
+            ("key", "what it is"),
+            *((f"`{name}`", without_none(text)) for name, text in texts.items()),
+        )
+
+    return rows
+
+
+def example(name: str) -> Callable[[], str]:
+    """The file of an example, as a block of code."""
+
+    def block() -> str:
+        path = DOCS / "examples" / name
+        language = {".py": "python", ".toml": "toml"}[path.suffix]
+        return f"```{language}\n{path.read_text(encoding='utf-8')}```"
+
+    return block
+
+
 SECTIONS: dict[str, dict[str, Callable[[], str]]] = {
+    "bundle.md": {
+        "artifact": fields(Artifact),
+        "tensor": fields(TensorSpec),
+        "verify": fields(VerifyReport),
+        "pair": fields(PairResult),
+        "layer": fields(LayerResult),
+    },
     "errors.md": {"exit codes": exit_codes, "messages": messages},
+    "recipes.md": {
+        name: example(name) for name in ("headroom/headroom.py", "headroom/pyproject.toml")
+    },
 }
 
 

@@ -30,7 +30,9 @@ class DataPass(Pass):
 
     needs_data: ClassVar[bool] = True
 
-    def __init__(self, config: PassConfig | None = None, data: CalibrationData | None = None) -> None:
+    def __init__(
+        self, config: PassConfig | None = None, data: CalibrationData | None = None
+    ) -> None:
         super().__init__(config)
         self.data = data
         self.progress: Progress | None = None

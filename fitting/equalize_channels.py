@@ -16,11 +16,17 @@ from pydantic import Field
 from intaglio.fitting.base import DataPass
 from intaglio.fitting.runner import Runner, batch_size
 from intaglio.passes.base import EXACT, Outcome, PassConfig, Skip, outcome
-from intaglio.passes.marks import ALREADY_QUANTIZED, is_done, is_quantized, mark_done
+from intaglio.passes.marks import ALREADY_QUANTIZED, is_done, is_quantized
 from intaglio.passes.operators import find_units
 from intaglio.passes.provenance import source_name
 from intaglio.passes.quantize.equalize_layers import describe_factors
-from intaglio.passes.quantize.layer_pairs import LayerPair, find_pairs, move_scale
+from intaglio.passes.quantize.layer_pairs import (
+    CHANNELS_PASS,
+    LayerPair,
+    find_pairs,
+    move_scale,
+    note_factors,
+)
 from intaglio.transforms.equalization import evening_factors
 
 
@@ -32,14 +38,14 @@ class EqualizeChannelsConfig(PassConfig):
         samples: Use only the first so many samples; None for all.
     """
 
-    strength: float = Field(default=0.75, gt=0.0, le=1.0)
+    strength: float = Field(default=0.5, gt=0.0, le=1.0)
     samples: int | None = Field(default=64, ge=1)
 
 
 class EqualizeChannels(DataPass):
     """Scales channels between layers, so that they use the levels of their tensor alike."""
 
-    name = "calibrate.equalize_channels"
+    name = CHANNELS_PASS
     semantics = EXACT
     Config = EqualizeChannelsConfig
 
@@ -57,15 +63,17 @@ class EqualizeChannels(DataPass):
         pairs, left_out = find_pairs(model.graph)
         skips = [Skip(source_name(node), reason) for node, reason in left_out]
         changes = []
+        moved: dict[str, NDArray[np.float64]] = {}
         if pairs:
             magnitudes = self._magnitudes(model, pairs)
             for pair, found in zip(pairs, magnitudes, strict=True):
                 factors = evening_factors(found, self.config.strength)
                 if (factors != 1.0).any():
                     move_scale(pair, factors)
+                    moved[str(pair.first.outputs[0].name)] = factors
                     changes.append(describe_factors(pair, factors))
-        if changes:
-            mark_done(model, self.name)
+        if moved:
+            note_factors(model, moved)
         return outcome(model, changes, skips, {"pairs": len(pairs), "equalized": len(changes)})
 
     def _magnitudes(self, model: ir.Model, pairs: list[LayerPair]) -> list[NDArray[np.float64]]:

@@ -64,8 +64,8 @@ class Layer:
         """Elements of a column, per group."""
         shape = array_of(self.weight).shape
         if self.node.op_type == "ConvTranspose":
-            return shape[0] // self.groups * math.prod(self.kernel)
-        return shape[0] if self.node.op_type == "MatMul" else math.prod(shape[1:])
+            return int(shape[0]) // self.groups * math.prod(self.kernel)
+        return int(shape[0]) if self.node.op_type == "MatMul" else math.prod(shape[1:])
 
     def matrix(self, weight: NDArray[Any] | None = None) -> NDArray[np.float64]:
         """The weights as (groups, outputs of a group, elements of a column).
@@ -75,13 +75,13 @@ class Layer:
         """
         w = np.asarray(array_of(self.weight) if weight is None else weight, np.float64)
         if self.node.op_type == "MatMul":
-            return w.T[None]
+            return np.asarray(w.T[None])
         if self.node.op_type == "ConvTranspose":
             spatial = tuple(range(3, 3 + len(self.kernel)))
             split = w.reshape(self.groups, -1, *w.shape[1:])
             w = np.flip(np.swapaxes(split, 1, 2), axis=spatial)
-            return w.reshape(self.groups, w.shape[1], -1)
-        return w.reshape(self.groups, w.shape[0] // self.groups, -1)
+            return np.asarray(w.reshape(self.groups, w.shape[1], -1))
+        return np.asarray(w.reshape(self.groups, w.shape[0] // self.groups, -1))
 
     def weights(self, matrix: NDArray[Any]) -> NDArray[np.float32]:
         """The inverse of :meth:`matrix`, in float32."""
@@ -102,15 +102,15 @@ class Layer:
         outputs = self.matrix().shape[1]
         scale = np.asarray(quantization.scale, np.float64)
         if self.node.op_type == "ConvTranspose" or len(scale) == 1:
-            return np.broadcast_to(scale, (self.groups, outputs)).copy()
-        return scale.reshape(self.groups, outputs)
+            return np.array(np.broadcast_to(scale, (self.groups, outputs)))
+        return np.asarray(scale.reshape(self.groups, outputs))
 
 
 def array_of(value: ir.Value | None) -> NDArray[Any]:
     """The value of an initializer."""
     assert value is not None
     assert value.const_value is not None
-    return value.const_value.numpy()
+    return np.asarray(value.const_value.numpy())
 
 
 def set_array(value: ir.Value, array: NDArray[np.float32]) -> None:
@@ -222,13 +222,13 @@ def choose_positions(
 def take_columns(layer: Layer, x: NDArray[Any], positions: Positions) -> NDArray[np.float32]:
     """The columns at ``positions``: (groups, positions, elements of a column), float32."""
     if not layer.kernel:
-        rows = x.reshape(-1, x.shape[-1]) if x.ndim == 1 else x[positions.index]
+        chosen_rows: tuple[Any, ...] = positions.index
+        rows = x.reshape(-1, x.shape[-1]) if x.ndim == 1 else x[chosen_rows]
         return np.asarray(rows, np.float32)[None]
     windows = _windows(layer, x)
     sample, *places = positions.index
-    patches = windows[(sample, slice(None), *places)]
-    rows = len(sample)
-    grouped = patches.reshape(rows, layer.groups, -1)
+    chosen: tuple[Any, ...] = (sample, slice(None), *places)
+    grouped = windows[chosen].reshape(len(sample), layer.groups, -1)
     return np.ascontiguousarray(grouped.transpose(1, 0, 2), np.float32)
 
 
@@ -253,7 +253,8 @@ def _windows(layer: Layer, x: NDArray[Any]) -> NDArray[Any]:
         # A transposed convolution is a convolution of the input with zeros put in between.
         sizes = [(n - 1) * s + 1 for n, s in zip(x.shape[2:], strides, strict=True)]
         spread = np.zeros((*x.shape[:2], *sizes), x.dtype)
-        spread[(..., *(slice(None, None, s) for s in strides))] = x
+        places: tuple[Any, ...] = (..., *(slice(None, None, s) for s in strides))
+        spread[places] = x
         pads = [
             (span - begin, span - end + extra)
             for span, (begin, end), extra in zip(
@@ -263,10 +264,11 @@ def _windows(layer: Layer, x: NDArray[Any]) -> NDArray[Any]:
         x, strides = spread, (1,) * len(strides)
     else:
         pads = list(layer.pads)
-    cuts = tuple(slice(max(0, -b), x.shape[2 + i] - max(0, -e)) for i, (b, e) in enumerate(pads))
-    x = x[(slice(None), slice(None), *cuts)]
-    padded = np.pad(x, [(0, 0), (0, 0), *((max(0, b), max(0, e)) for b, e in pads)])
+    cuts = (slice(max(0, -b), x.shape[2 + i] - max(0, -e)) for i, (b, e) in enumerate(pads))
+    kept: tuple[Any, ...] = (slice(None), slice(None), *cuts)
+    padded = np.pad(x[kept], [(0, 0), (0, 0), *((max(0, b), max(0, e)) for b, e in pads)])
     axes = tuple(range(2, 2 + len(spans)))
     view = np.lib.stride_tricks.sliding_window_view(padded, [s + 1 for s in spans], axis=axes)
-    steps = [slice(None, None, s) for s in (*strides, *layer.dilations)]
-    return np.asarray(view[(slice(None), slice(None), *steps)])
+    steps = (slice(None, None, s) for s in (*strides, *layer.dilations))
+    every: tuple[Any, ...] = (slice(None), slice(None), *steps)
+    return np.asarray(view[every])

@@ -70,22 +70,19 @@ class ObserveRanges(DataPass):
             return outcome(model, [], [Skip("", "every activation has a range already")])
         data = self.require_data()
         points = {value.name for value in find_units(model.graph).points}
-        observers = {
-            str(value.name): self._observer(value.name in points) for value in values
-        }
+        observers = {str(value.name): self._observer(value.name in points) for value in values}
         slopes = {
             str(value.name): slope
             for value in values
             if self.config.observer == "mse" and (slope := negative_slope(value)) is not None
         }
-        runner = Runner(model, observers, outputs=False)
-        seen = 0
-        for found in runner.stream(
+        runner = Runner(model, list(observers), outputs=False)
+        stream = runner.stream(
             data, batch=batch_size(model), limit=self.config.limit, progress=self.report
-        ):
+        )
+        for number, found in enumerate(stream):
             for name, observer in observers.items():
-                _update(observer, name, found[name], slopes.get(name), seen)
-            seen += 1
+                _update(observer, name, found[name], slopes.get(name), number)
         changes = []
         for value in values:
             observer = observers[str(value.name)]
@@ -100,9 +97,7 @@ class ObserveRanges(DataPass):
             if isinstance(observer, HistogramObserver):
                 histogram = observer.histogram
                 set_extremes(value, histogram.minimum, histogram.maximum)
-            changes.append(
-                Change("range", str(value.name), "unknown", f"[{low:.6g}, {high:.6g}]")
-            )
+            changes.append(Change("range", str(value.name), "unknown", f"[{low:.6g}, {high:.6g}]"))
         count = len(data) if self.config.limit is None else min(self.config.limit, len(data))
         facts = {"observer": self.config.observer, "samples": count, "tensors": len(values)}
         return outcome(model, changes, facts=facts)

@@ -215,27 +215,23 @@ def _prune(graph: onnx.GraphProto, wanted: Sequence[str]) -> None:
         field.extend(copies)
 
 
-def _append_pair(graph: onnx.GraphProto, source: str, result: str, spec: TensorQuantization) -> None:
+def _append_pair(
+    graph: onnx.GraphProto, source: str, result: str, spec: TensorQuantization
+) -> None:
     prefix = result + "/fake_quantize"
     scale = np.asarray(spec.scale if spec.per_channel else spec.scale[0], np.float32)
-    zero = np.asarray(
-        spec.zero_point if spec.per_channel else spec.zero_point[0], spec.numpy_dtype
-    )
+    zero = np.asarray(spec.zero_point if spec.per_channel else spec.zero_point[0], spec.numpy_dtype)
     graph.initializer.append(onnx.numpy_helper.from_array(scale, prefix + "/scale"))
     graph.initializer.append(onnx.numpy_helper.from_array(zero, prefix + "/zero"))
     constants = [prefix + "/scale", prefix + "/zero"]
-    attributes = {"axis": spec.axis} if spec.axis is not None else {}
     make = onnx.helper.make_node
     pair = [
-        make("QuantizeLinear", [source, *constants], [prefix + "/q"], prefix, **attributes),
-        make(
-            "DequantizeLinear",
-            [prefix + "/q", *constants],
-            [result],
-            prefix + "/back",
-            **attributes,
-        ),
+        make("QuantizeLinear", [source, *constants], [prefix + "/q"], prefix),
+        make("DequantizeLinear", [prefix + "/q", *constants], [result], prefix + "/back"),
     ]
+    if spec.axis is not None:
+        for node in pair:
+            node.attribute.append(onnx.helper.make_attribute("axis", spec.axis))
     graph.node.extend(pair)
 
 
@@ -267,4 +263,3 @@ def _sort(graph: onnx.GraphProto) -> None:
     copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in order]
     del graph.node[:]
     graph.node.extend(copies)
-

@@ -15,9 +15,20 @@ def is_done(model: ir.Model, name: str) -> bool:
     return DONE_PREFIX + name in model.metadata_props
 
 
-def mark_done(model: ir.Model, name: str) -> None:
-    """Marks ``model``, so that a second run of the pass called ``name`` leaves it alone."""
-    model.metadata_props[DONE_PREFIX + name] = "1"
+def mark_done(model: ir.Model, name: str, detail: str = "1") -> None:
+    """Marks ``model``, so that a second run of the pass called ``name`` leaves it alone.
+
+    Args:
+        model: The model.
+        name: Dotted name of the pass.
+        detail: What the pass wants to know about it later.
+    """
+    model.metadata_props[DONE_PREFIX + name] = detail
+
+
+def done_detail(model: ir.Model, name: str) -> str | None:
+    """What the pass called ``name`` noted when it marked ``model``, or None."""
+    return model.metadata_props.get(DONE_PREFIX + name)
 
 
 def is_quantized(model: ir.Model) -> bool:

@@ -46,7 +46,7 @@ def balancing_factors(first: Array, second: Array) -> Array:
     return _powers_of_two(exponents, usable)
 
 
-def evening_factors(magnitudes: Array, strength: float = 0.75) -> Array:
+def evening_factors(magnitudes: Array, strength: float = 0.5) -> Array:
     """Factors that bring the channels of an activation together.
 
     Args:

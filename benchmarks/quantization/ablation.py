@@ -99,7 +99,7 @@ def measure(case: Case, variants: list[Variant], seeds: list[int]) -> dict[str, 
     errors: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        model, free = prepare(case.model, work / "float.onnx", pool[:1], free_batch=True)
+        model, free = prepare(case.model, work / "float.onnx", pool[:4], free_batch=True)
         reference = _Reference(case, model, free, Runner(model, case.input))
         for seed in seeds:
             drawn = case.draw(seed)

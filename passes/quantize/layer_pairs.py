@@ -9,14 +9,21 @@ second by it changes nothing. With powers of two nothing changes in floating poi
 from __future__ import annotations
 
 import dataclasses
+import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from intaglio.errors import RecipeError
+from intaglio.passes.marks import done_detail, mark_done
 from intaglio.passes.operators import WEIGHTED, constant_array, is_constant, sole_consumer
 from intaglio.passes.provenance import source_name
+
+#: The pass that chooses the factors from calibration samples.
+CHANNELS_PASS = "calibrate.equalize_channels"
 
 #: Operators that a positive factor on a channel passes through.
 HOMOGENEOUS = frozenset(
@@ -75,13 +82,13 @@ def find_pairs(graph: ir.Graph) -> tuple[list[LayerPair], list[tuple[ir.Node, st
 def output_ranges(node: ir.Node) -> NDArray[np.float64]:
     """Largest magnitude of the weights of each output channel of a layer."""
     view = _view(node, _weight(node))
-    return np.abs(view).max(axis=(2, 3)).reshape(-1).astype(np.float64)
+    return np.asarray(np.abs(view).max(axis=(2, 3)), np.float64).reshape(-1)
 
 
 def input_ranges(node: ir.Node) -> NDArray[np.float64]:
     """Largest magnitude of the weights on each input channel of a layer."""
     view = _view(node, _weight(node))
-    return np.abs(view).max(axis=(1, 3)).reshape(-1).astype(np.float64)
+    return np.asarray(np.abs(view).max(axis=(1, 3)), np.float64).reshape(-1)
 
 
 def move_scale(pair: LayerPair, factors: NDArray[np.float64]) -> None:
@@ -103,6 +110,46 @@ def move_scale(pair: LayerPair, factors: NDArray[np.float64]) -> None:
         array = constant_array(bias)
         assert array is not None
         _set(bias, array / exact)
+
+
+def note_factors(model: ir.Model, factors: Mapping[str, NDArray[np.float64]]) -> None:
+    """Marks ``model`` with the powers of two that its pairs were scaled by.
+
+    Args:
+        model: The model.
+        factors: By name of the first layer's output.
+    """
+    exponents = {name: np.log2(found).astype(int).tolist() for name, found in factors.items()}
+    mark_done(model, CHANNELS_PASS, json.dumps(exponents, sort_keys=True))
+
+
+def replay_factors(model: ir.Model) -> None:
+    """Scales the pairs of a model as its mark says (a plan brought the mark along).
+
+    Raises:
+        RecipeError: The mark does not fit the model.
+    """
+    detail = done_detail(model, CHANNELS_PASS)
+    if detail is None:
+        return
+    remedy = "a plan belongs to one model and one recipe"
+    pairs = {str(pair.first.outputs[0].name): pair for pair in find_pairs(model.graph)[0]}
+    try:
+        noted = {
+            str(name): np.array([int(e) for e in listed], np.float64)
+            for name, listed in json.loads(detail).items()
+        }
+    except (ValueError, TypeError, AttributeError) as error:
+        raise RecipeError(f"the plan's channel factors are damaged: {error}", remedy=remedy) from (
+            error
+        )
+    for name, exponents in noted.items():
+        pair = pairs.get(name)
+        if pair is None or pair.channels != len(exponents) or np.abs(exponents).max() > 64:
+            raise RecipeError(
+                f"the plan's channel factors of '{name}' do not fit the model", remedy=remedy
+            )
+        move_scale(pair, np.exp2(exponents))
 
 
 def _pair_from(node: ir.Node) -> LayerPair | str | None:
@@ -154,18 +201,18 @@ def _view(node: ir.Node, weight: NDArray[Any]) -> NDArray[Any]:
     groups = node.attributes.get_int("group", 1)
     if node.op_type == "ConvTranspose":
         split = weight.reshape(groups, weight.shape[0] // groups, weight.shape[1], -1)
-        return split.swapaxes(1, 2)
-    return weight.reshape(groups, weight.shape[0] // groups, weight.shape[1], -1)
+        return np.asarray(split.swapaxes(1, 2))
+    return np.asarray(weight.reshape(groups, weight.shape[0] // groups, weight.shape[1], -1))
 
 
 def _outputs(node: ir.Node) -> int:
     view = _view(node, _weight(node))
-    return view.shape[0] * view.shape[1]
+    return int(view.shape[0] * view.shape[1])
 
 
 def _inputs(node: ir.Node) -> int:
     view = _view(node, _weight(node))
-    return view.shape[0] * view.shape[2]
+    return int(view.shape[0] * view.shape[2])
 
 
 def _set(value: ir.Value | None, array: NDArray[Any]) -> None:

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import onnx_ir as ir
 import pytest
 
 from intaglio.errors import InputError, InternalError, RecipeError
+from intaglio.fitting.data import open_data
+from intaglio.passes.annotations import all_values, get_range
 from intaglio.passes.base import (
     APPROXIMATE,
     EXACT,
@@ -16,6 +20,7 @@ from intaglio.passes.base import (
 )
 from intaglio.pipeline import run_recipe
 from intaglio.recipe import parse
+from intaglio.targets.base import spec_of
 from intaglio.targets.onnx.read import read_onnx
 
 
@@ -228,3 +233,24 @@ def test_the_reference_is_the_model_before_the_first_step_that_changes_its_funct
     assert [n.outputs[0].name for n in exact.reference.graph] == ["h_renamed", "y"]
     assert [n.outputs[0].name for n in result.reference.graph] == ["h", "y"]
     assert [n.outputs[0].name for n in result.model.graph] == ["h_renamed", "y"]
+
+
+def test_the_reference_follows_exact_steps_that_need_data_and_has_no_notes():
+    folder = Path(__file__).resolve().parents[2] / "sample_models" / "fashion"
+    model = read_onnx(folder / "fashion.onnx")
+    before = {name: v.const_value.numpy() for name, v in model.graph.initializers.items()}
+    inputs = [spec_of(value) for value in model.graph.inputs]
+    data = open_data(folder / "calibration.npz", inputs)
+
+    result = run_recipe(
+        model,
+        recipe("calibrate.equalize_channels", "calibrate.observe_ranges", "quantize.plan_tensors"),
+        data=data,
+    )
+
+    after = {n: v.const_value.numpy() for n, v in result.reference.graph.initializers.items()}
+    assert any((after[name] != before[name]).any() for name in before)
+    assert all(
+        (after[n] == v.const_value.numpy()).all() for n, v in model.graph.initializers.items()
+    )
+    assert not any(get_range(value) for value in all_values(result.reference))

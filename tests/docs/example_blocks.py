@@ -110,7 +110,9 @@ def make_workplace(folder: Path) -> Path:
     """Fills a folder with what the examples use of the repository."""
     for name in ("sample_models", "docs"):
         shutil.copytree(
-            ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "build", "*.md")
+            ROOT / name,
+            folder / name,
+            ignore=shutil.ignore_patterns("__pycache__", "build", "*.md"),
         )
     return folder
 

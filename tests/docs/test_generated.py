@@ -1,4 +1,4 @@
-"""The generated pages are those that docs/generate.py writes now, and their helpers do their job."""
+"""The generated pages are what docs/generate.py writes now, and its helpers do their job."""
 
 from __future__ import annotations
 

@@ -56,7 +56,9 @@ def test_no_path_of_a_machine_stands_in_a_page(page: Path):
 
 def test_every_page_can_be_reached_from_the_index():
     index = ROOT / "docs" / "index.md"
-    linked = {(index.parent / link.partition("#")[0]).resolve() for link in _LINK.findall(_prose(index))}
+    linked = {
+        (index.parent / link.partition("#")[0]).resolve() for link in _LINK.findall(_prose(index))
+    }
     pages = set((ROOT / "docs").rglob("*.md")) - {index}
 
     assert pages <= linked

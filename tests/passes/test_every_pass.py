@@ -27,6 +27,7 @@ ORDER = (
     "canonicalize.fuse_activations",
     "quantize.isolate_tensors",
     "quantize.equalize_layers",
+    "calibrate.equalize_channels",
     "calibrate.observe_ranges",
     "calibrate.choose_precision",
     "quantize.plan_tensors",
