@@ -14,7 +14,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 
 # onnxruntime's own chatter is not part of a result.
-_QUIET = 3
+_QUIET, _SILENT = 3, 4
 
 
 class MissingDataError(Exception):
@@ -41,18 +41,21 @@ def existing(path: Path) -> Path:
     return path
 
 
-def open_session(model: Path | bytes, *, optimize: bool = True, threads: int = 1) -> Any:
+def open_session(
+    model: Path | bytes, *, optimize: bool = True, threads: int = 1, silent: bool = False
+) -> Any:
     """An onnxruntime CPU session.
 
     Args:
         model: A file or a serialized model.
         optimize: Whether onnxruntime may rewrite the graph.
         threads: Threads within an operator.
+        silent: Whether onnxruntime's messages about errors are unwanted too.
     """
     import onnxruntime as ort
 
     options = ort.SessionOptions()
-    options.log_severity_level = _QUIET
+    options.log_severity_level = _SILENT if silent else _QUIET
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     if not optimize:

@@ -55,6 +55,7 @@ class Builder:
         self.nodes: list[ir.Node] = []
         self.initializers: dict[str, ir.Value] = {}
         self._taken: set[str] = set()
+        self._promised: set[str] = set()
         self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
         self._current: Sequence[ir.Node] = ()
 
@@ -62,8 +63,26 @@ class Builder:
         """Says which nodes of the quantized graph the next nodes come from."""
         self._current = sources
 
+    def promise(self, name: str, *, exactly: bool = False) -> str:
+        """Takes a name for a value to come; the next :meth:`reserve` of it gets just that name.
+
+        Args:
+            name: The wish.
+            exactly: The name is the border's own: it stays as it is.
+
+        Returns:
+            The name to ask for.
+        """
+        chosen = name if exactly else self.reserve(name)
+        self._taken.add(chosen)
+        self._promised.add(chosen)
+        return chosen
+
     def reserve(self, name: str) -> str:
         """Returns ``name``, or ``name_2`` and so on where it is taken, and takes it."""
+        if name in self._promised:
+            self._promised.remove(name)
+            return name
         chosen, number = name, 2
         while chosen in self._taken:
             chosen, number = f"{name}_{number}", number + 1

@@ -21,6 +21,11 @@ from intaglio.transforms.scales import TensorQuantization
 #: Moves without an int16 kernel in onnxruntime.
 _WIDENED = frozenset({"Pad", "Resize", "Tile", "Expand"})
 
+_AUTO_PAD = (
+    "its padding depends on a symbolic size",
+    "bind the symbolic dimensions with --shape NAME=1,3,96,96",
+)
+
 
 def lower_move(scope: Scope, unit: Unit) -> ir.Value:
     """Any operator that only moves values."""
@@ -36,16 +41,9 @@ def lower_move(scope: Scope, unit: Unit) -> ir.Value:
         [data] = builder.op("Cast", [data], dtype, f"{name}_int32", {"to": onnx_type(dtype)})
     inputs = [data, *_parameters(scope, unit, source.quantization, dtype)]
     attributes = dict(node.attributes.items())
-    outputs = builder.op(
-        node.op_type,
-        inputs,
-        dtype,
-        f"{name}_wide" if widened else name,
-        attributes,
-        unit.shape if len(node.outputs) == 1 else None,
-        outputs=len(node.outputs),
+    [result] = builder.op(
+        node.op_type, inputs, dtype, f"{name}_wide" if widened else name, attributes, unit.shape
     )
-    result = outputs[unit.index]
     if widened:
         [result] = builder.op(
             "Cast", [result], source.dtype, name, {"to": onnx_type(source.dtype)}, unit.shape
@@ -53,6 +51,31 @@ def lower_move(scope: Scope, unit: Unit) -> ir.Value:
     if same:
         return result
     moved = Quantized(result, source.quantization)
+    return builder.requantize(moved, unit.output, unit.name, shape=unit.shape)
+
+
+def lower_split(scope: Scope, unit: Unit) -> ir.Value:
+    """Split: made once, each part named by the tensor it stands for."""
+    node, builder = unit.node, scope.builder
+    source = scope.tensor(node.inputs[0])
+    if node not in scope.parts:
+        inputs = [source.value, *(scope.plain(v) for v in node.inputs[1:])]
+        parts = builder.op(
+            "Split",
+            inputs,
+            source.dtype,
+            f"{unit.name}_split",
+            dict(node.attributes.items()),
+            outputs=len(node.outputs),
+        )
+        for part, old in zip(parts, node.outputs, strict=True):
+            part.shape = old.shape
+        scope.parts[node] = parts
+    part = scope.parts[node][unit.index]
+    if source.quantization == unit.output:
+        part.name = builder.reserve(unit.name)
+        return part
+    moved = Quantized(part, source.quantization)
     return builder.requantize(moved, unit.output, unit.name, shape=unit.shape)
 
 
@@ -132,6 +155,10 @@ def lower_concat(scope: Scope, unit: Unit) -> ir.Value:
 
 def lower_pool_max(scope: Scope, unit: Unit) -> ir.Value:
     """MaxPool; int16 as maxima of shifted slices, which is exact."""
+    if any(v.uses() or v.is_graph_output() for v in unit.node.outputs[1:]):
+        raise RefusedError("the indices of a MaxPool have no integer form")
+    if attribute(unit.node, "auto_pad", "NOTSET") != "NOTSET":
+        raise RefusedError(*_AUTO_PAD)
     if scope.tensor(unit.node.inputs[0]).dtype == "int8":
         return lower_move(scope, unit)
     return _max_of_slices(scope, unit)
@@ -141,6 +168,10 @@ def lower_pool_average(scope: Scope, unit: Unit) -> ir.Value:
     """AVERAGE_POOL_2D: raw integers over the valid elements, ties away from zero."""
     node, builder = unit.node, scope.builder
     source = scope.tensor(node.inputs[0])
+    if len(attribute(node, "kernel_shape")) != 2:
+        raise RefusedError("only the two-dimensional AveragePool has an integer form")
+    if attribute(node, "auto_pad", "NOTSET") != "NOTSET":
+        raise RefusedError(*_AUTO_PAD)
     if attribute(node, "count_include_pad", 0) and any(attribute(node, "pads", [0])):
         raise RefusedError(
             "count_include_pad=1 with padding has no integer kernel",
@@ -203,17 +234,17 @@ def _parameters(
 ) -> list[ir.Value | None]:
     node, builder = unit.node, scope.builder
     if node.op_type == "Pad":
-        parameters = [scope.plain(v) for v in node.inputs[1:]]
-        mode = _text(node, "mode", "constant")
-        if mode == "constant":
-            constant = scope.constant(node.inputs[2]) if len(node.inputs) > 2 else None
-            if len(node.inputs) > 2 and node.inputs[2] is not None and constant is None:
+        fill: ir.Value | None = None
+        if _text(node, "mode", "constant") == "constant":
+            value = node.inputs[2] if len(node.inputs) > 2 else None
+            constant = scope.constant(value)
+            if value is not None and constant is None:
                 raise RefusedError("its padding value is computed", "make it a constant")
             real = 0.0 if constant is None else float(constant.real.reshape(-1)[0])
             code = int(quantization.quantize(np.array(real)))
             fill = builder.constant(code, dtype, f"{dtype}_{code}")
-            parameters = [parameters[0], fill, *parameters[2:]]
-        return parameters
+        axes = [scope.plain(v) for v in node.inputs[3:]]
+        return [scope.plain(node.inputs[1]), *([fill, *axes] if fill or axes else [])]
     if node.op_type == "Resize":
         return _resize_sizes(scope, unit)
     return [scope.plain(v) for v in node.inputs[1:]]

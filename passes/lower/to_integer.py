@@ -39,6 +39,7 @@ from intaglio.passes.lower.moves import (
     lower_pool_average,
     lower_pool_max,
     lower_resize,
+    lower_split,
 )
 from intaglio.passes.lower.refused import RefusedError
 from intaglio.passes.lower.regions import lower_region
@@ -81,6 +82,7 @@ LOWERINGS: Mapping[str, Lowering] = {
     "ReduceMean": lower_mean,
     "Resize": lower_resize,
     "Softmax": lower_softmax,
+    "Split": lower_split,
     "Sub": lower_add_sub,
 }
 
@@ -154,12 +156,17 @@ class _Driver:
         self.outputs: list[ir.Value] = []
         self.refusals: list[Refusal] = []
         self.changes: list[Change] = []
-        # A move with several outputs (Split) is lowered once; its parts are kept here.
+        # Integers by the QuantizeLinear output they stand for, None where that is refused.
         self._quantized: dict[ir.Value, Quantized | None] = {}
+        # The same by the float value and its quantization: a file may quantize a value twice.
+        self._lowered: dict[tuple[ir.Value, TensorQuantization], Quantized] = {}
+        # The operator that is being lowered: the one to name in a refusal.
+        self._current: ir.Node | None = None
 
     def run(self) -> list[Change]:
-        for value in [*self.graph.inputs, *self.graph.outputs]:
-            self.builder.reserve(str(value.name))
+        for name in dict.fromkeys(str(v.name) for v in (*self.graph.inputs, *self.graph.outputs)):
+            self.builder.reserve(name)
+        self._plain_inputs()
         for node in self.graph:
             if node.op_type == "QuantizeLinear":
                 self._guard(node, self._quantize)
@@ -167,15 +174,42 @@ class _Driver:
                 self._guard(node, self._dequantize)
         for value in self.graph.outputs:
             self._output(value)
+        self._check_inputs()
         if self.refusals:
             raise UnsupportedError("some operators have no integer form", self.refusals)
         return self.changes
 
+    def _plain_inputs(self) -> None:
+        """Inputs that are no reals (indices, say) stay as they are."""
+        for value in self.graph.inputs:
+            dequantized = any(u.node.op_type == "DequantizeLinear" for u in value.uses())
+            if not is_float(value) and not dequantized:
+                border = ir.Value(name=value.name, shape=value.shape, type=value.type)
+                self.scope.give_plain(value, border)
+                self.inputs.append(border)
+
+    def _check_inputs(self) -> None:
+        """Puts the inputs in the model's order; each must be there."""
+        made = {value.name: value for value in self.inputs}
+        for value in self.graph.inputs:
+            if value.name not in made and not self.refusals:
+                self.refusals.append(
+                    Refusal(
+                        str(value.name),
+                        "input",
+                        f"input '{value.name}' is not quantized",
+                        "put a QuantizeLinear/DequantizeLinear pair behind it, or remove it",
+                    )
+                )
+        order = {value.name: index for index, value in enumerate(self.graph.inputs)}
+        self.inputs.sort(key=lambda value: order[value.name])
+
     def _guard(self, node: ir.Node, step: Callable[[ir.Node], None]) -> None:
+        self._current = None
         try:
             step(node)
         except RefusedError as error:
-            self.refusals.append(error.refusal(self._culprit(node)))
+            self.refusals.append(error.refusal(self._current or self._culprit(node)))
 
     def _culprit(self, node: ir.Node) -> ir.Node:
         producer = node.inputs[0].producer() if node.inputs[0] is not None else None
@@ -211,8 +245,13 @@ class _Driver:
                 "have no integer kernels",
                 "use int8 or int16, per tensor",
             )
+        if output.dtype == "int16" and output.zero_point[0] != 0:
+            raise RefusedError("an int16 tensor with a zero point has no kernel", "use symmetric int16")
         if value.is_graph_input():
             self._quantized[node.outputs[0]] = self._input(value, output, node.outputs[0])
+            return
+        if (value, output) in self._lowered:
+            self._quantized[node.outputs[0]] = self._lowered[value, output]
             return
         name = self._result_name(node)
         self.builder.begin(_unit_nodes(value))
@@ -226,7 +265,8 @@ class _Driver:
             result = self.builder.requantize(source, output, name, shape=value.shape)
         else:
             result = self._lower(value, output, name)
-        self._quantized[node.outputs[0]] = self.builder.note(result, output, name)
+        noted = self.builder.note(result, output, name)
+        self._quantized[node.outputs[0]] = self._lowered[value, output] = noted
 
     def _depends_on_refused(self, value: ir.Value) -> bool:
         stack, seen = [value], {value}
@@ -259,6 +299,7 @@ class _Driver:
             and not self._is_region(behind)
         ):
             clamp, node = clamp_bounds(node), behind
+        self._current = node
         index = node.outputs.index(value) if value in node.outputs else 0
         unit = Unit(node, index, clamp, output, name, value.shape, value)
         lowering = lower_region if self._is_region(node) else LOWERINGS.get(node.op_type)
@@ -298,12 +339,14 @@ class _Driver:
             result = use.node.outputs[0]
             if result.is_graph_output():
                 name = str(result.name)
-                return self.builder.reserve(f"{name}_quantized") if self.io == "float" else name
+                if self.io == "float":
+                    return self.builder.promise(f"{name}_quantized")
+                return self.builder.promise(name, exactly=True)
             source = get_source_value(result)
             if source is not None:
-                return self.builder.reserve(source)
+                return self.builder.promise(source)
         value = node.inputs[0]
-        return self.builder.reserve(str(value.name if value is not None else node.name))
+        return self.builder.promise(str(value.name if value is not None else node.name))
 
     def _input(
         self, value: ir.Value, quantization: TensorQuantization, result: ir.Value
@@ -314,7 +357,9 @@ class _Driver:
             if first.quantization == quantization:
                 return first
             self.builder.begin([])
-            requantized = self.builder.requantize(first, quantization, f"{name}_requantized")
+            requantized = self.builder.requantize(
+                first, quantization, f"{name}_requantized", shape=value.shape
+            )
             return self.builder.note(requantized, quantization, name)
         self.builder.begin([])
         if self.io == "float":
@@ -354,31 +399,29 @@ class _Driver:
                 )
             return
         name = str(value.name)
-        result = found.value
+        earlier = next((v for v in self.outputs if v.name == name), None)
+        if earlier is None:
+            earlier = self._border_output(value, name, found)
+        self.outputs.append(earlier)
+
+    def _border_output(self, value: ir.Value, name: str, found: Quantized) -> ir.Value:
+        """The integers ``found`` as the output ``name`` of the graph."""
+        builder, producer = self.builder, value.producer()
+        if self.io == "integer" and found.value.name == name:
+            return found.value
+        builder.begin([] if producer is None else [producer])
+        name = builder.promise(name, exactly=True)
         if self.io == "float":
-            scale = self.builder.constant(found.scale, "float32", f"{name}_scale")
-            zero_point = self.builder.constant(found.zero_point, found.dtype, f"{name}_zero_point")
-            node = ir.Node(
-                "",
-                "DequantizeLinear",
-                [result, scale, zero_point],
-                name=self.builder.reserve(f"{name}_DequantizeLinear"),
-            )
-            result = node.outputs[0]
-            result.name, result.shape = name, value.shape
-            result.type = ir.TensorType(ir.DataType.FLOAT)
-            self.builder.nodes.append(node)
-        elif result.name != name:
-            # The same integers under the output's own name (two outputs, or an input passed on).
-            shape = self.builder.constant([0] * len(value.shape or ()), "int64", f"{name}_shape")
-            node = ir.Node(
-                "", "Reshape", [result, shape], name=self.builder.reserve(f"{name}_copy")
-            )
-            copied = node.outputs[0]
-            copied.name, copied.shape, copied.type = name, value.shape, result.type
-            self.builder.nodes.append(node)
-            result = self.builder.note(copied, found.quantization, name).value
-        self.outputs.append(result)
+            scale = builder.constant(found.scale, "float32", f"{name}_scale")
+            zero_point = builder.constant(found.zero_point, found.dtype, f"{name}_zero_point")
+            inputs = [found.value, scale, zero_point]
+            [result] = builder.op("DequantizeLinear", inputs, "float32", name, shape=value.shape)
+            return result
+        # The same integers under the output's own name (two outputs, or an input passed on).
+        rank = len(value.shape) if value.shape is not None else 0
+        keep = builder.constant([0] * rank, "int64", f"{name}_shape")
+        [copy] = builder.op("Reshape", [found.value, keep], found.dtype, name, shape=value.shape)
+        return builder.note(copy, found.quantization, name).value
 
     def replace_graph(self) -> None:
         graph = self.graph

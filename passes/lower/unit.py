@@ -45,6 +45,12 @@ class Scope:
         self.known: dict[ir.Value, Quantized] = {}
         self._constants: dict[ir.Value, Constant] = {}
         self._copies: dict[ir.Value, ir.Value] = {}
+        #: Results of operators with several outputs, which are lowered once for all.
+        self.parts: dict[ir.Node, list[ir.Value]] = {}
+
+    def give_plain(self, value: ir.Value, copy: ir.Value) -> None:
+        """Says that ``copy`` is what :meth:`plain` gives for ``value``."""
+        self._copies[value] = copy
 
     def tensor(self, value: ir.Value | None) -> Quantized:
         """The integers of a computed tensor (the output of a DequantizeLinear).
@@ -85,7 +91,8 @@ class Scope:
     def _read_constant(self, value: ir.Value) -> Constant | None:
         array = constant_array(value) if is_constant(value) else None
         if array is not None:
-            return Constant(array.astype(np.float64)) if is_float(value) else None
+            # Integers, too: an exponent of Pow may be one.
+            return Constant(array.astype(np.float64)) if array.dtype.kind in "fiu" else None
         producer = value.producer()
         if producer is None or producer.op_type != "DequantizeLinear":
             return None
@@ -109,6 +116,11 @@ class Scope:
             return None
         if value in self._copies:
             return self._copies[value]
+        if is_float(value):
+            raise RefusedError(
+                f"its parameter '{value.name}' is computed from real numbers",
+                "bind the symbolic dimensions with --shape NAME=1,3,96,96",
+            )
         array = constant_array(value) if is_constant(value) else None
         if array is not None:
             copy = self.builder.constant(array, array.dtype.name, str(value.name))

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from intaglio.transforms.equalization import balancing_factors, evening_factors
+
+
+def powers_of_two(factors):
+    return (np.frexp(factors)[0] == 0.5).all()
+
+
+def test_balancing_brings_both_sides_to_the_same_proportion():
+    generator = np.random.default_rng(0)
+    first, second = generator.lognormal(0, 2, 64), generator.lognormal(0, 2, 64)
+    factors = balancing_factors(first, second)
+    assert powers_of_two(factors)
+    before, after = np.log2(first / second), np.log2((first / factors) / (second * factors))
+    assert np.ptp(before) > 8
+    assert np.ptp(after) <= 2 + 1e-9
+
+
+def test_a_second_balancing_changes_nothing():
+    generator = np.random.default_rng(1)
+    first, second = generator.lognormal(0, 1, 33), generator.lognormal(0, 1, 33)
+    factors = balancing_factors(first, second)
+    again = balancing_factors(first / factors, second * factors)
+    assert len(set(again)) == 1
+
+
+@pytest.mark.parametrize(("strength", "left"), [(1.0, 1.0), (0.5, 5.0)])
+def test_evening_narrows_the_spread_of_channels(strength, left):
+    magnitudes = np.exp2(np.linspace(-4, 4, 33))
+    factors = evening_factors(magnitudes, strength)
+    assert powers_of_two(factors)
+    assert np.ptp(np.log2(magnitudes / factors)) <= left
+    assert np.median(factors) == 1
+
+
+def test_a_common_factor_does_not_matter():
+    magnitudes = np.random.default_rng(2).lognormal(0, 2, 32)
+    np.testing.assert_array_equal(evening_factors(magnitudes), evening_factors(64 * magnitudes))
+
+
+def test_dead_channels_stay():
+    zero = np.array([0.0, 1.0, 1024.0])
+    assert evening_factors(zero)[0] == 1
+    assert balancing_factors(zero, np.ones(3))[0] == 1
+    assert balancing_factors(np.ones(3), zero)[0] == 1
+    assert (evening_factors(np.zeros(3)) == 1).all()
+
+
+def test_factors_are_bounded():
+    factors = evening_factors(np.array([1e-30, 1.0, 1e30]), 1.0)
+    assert factors.min() == 2.0**-8
+    assert factors.max() == 2.0**8
