@@ -15,6 +15,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
+_LINT = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+
 
 def main() -> int:
     """Returns 0 when both are content."""
@@ -34,7 +36,7 @@ def main() -> int:
         environment = {**os.environ, "MYPYPATH": str(site), "PYTHONPATH": str(site)}
         settings = str(ROOT / "pyproject.toml")
         commands = [
-            [sys.executable, "-m", "importlinter.cli", "lint", "--config", settings, "--no-cache"],
+            [sys.executable, "-c", _LINT, "--config", settings, "--no-cache"],
             [sys.executable, "-m", "mypy", "--config-file", settings, "-p", "intaglio"],
         ]
         results = [
