@@ -60,6 +60,13 @@ def bundle(console: Console, data: Mapping[str, Any]) -> None:
     )
     _calibration(console, data["calibration"])
     console.print(_artifacts(data["artifacts"]))
+    table = _table("artifact", "measured", right=("value",))
+    table.add_column("unit")
+    table.add_column("how", overflow="fold")
+    for row in data["measured"]:
+        value = f"{row['value']:,.4g}" if row["unit"] == "ms" else f"{row['value']:,.0f}"
+        table.add_row(row["artifact"], row["name"], value, row["unit"], row["how"])
+    console.print(table)
     table = _table("step", "for", right=("changes", "skips"))
     for step in data["steps"]:
         table.add_row(step["name"], step["phase"], str(step["changes"]), str(step["skips"]))

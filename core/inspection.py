@@ -113,7 +113,8 @@ def inspect_model(
 
 
 def inspect_bundle(path: str | Path) -> dict[str, Any]:
-    """What is in a bundle: its manifest, its steps, and whether its files are as written.
+    """What is in a bundle: its manifest, its steps, whether its files are as written, and what its
+    artifacts measure here (each figure says how it was got).
 
     Args:
         path: The bundle's folder.
@@ -137,8 +138,14 @@ def inspect_bundle(path: str | Path) -> dict[str, Any]:
         }
         for step in report["steps"]
     ]
+    measured = [
+        {"artifact": artifact.path, **dataclasses.asdict(figure)}
+        for artifact in bundle.artifacts
+        for figure in bundle.runtime(artifact).measure(artifact, bundle.folder)
+    ]
     return {
         "path": str(path),
+        "measured": measured,
         "source": bundle.manifest["source"],
         "recipe": bundle.manifest["recipe"]["name"],
         "profile": bundle.manifest["profile"],

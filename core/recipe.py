@@ -216,6 +216,8 @@ def validation_error(error: ValidationError, subject: str, known_keys: Any = Non
         shown = f", found {found!r}" if isinstance(found, (str, int, float, bool)) else ""
         message = f"{subject}: '{location}': {first['msg']}{shown}"
         remedy = "correct the value"
+        if first["type"] == "tuple_type" and isinstance(found, str):
+            remedy = f'write a list: ["{found}"], for a shell within single quotes'
     others = error.error_count() - 1
     if others:
         message += f" (and {others} more)"

@@ -75,6 +75,10 @@ def test_a_bundle_shows_its_artifacts_and_steps(digits_bundle):
     data = inspect_bundle(digits_bundle.folder)
     assert data["recipe"] == "int8"
     assert {row["target"] for row in data["artifacts"]} == {"onnx-qdq", "onnx-integer", "source"}
+    figures = {(row["artifact"], row["name"]): row for row in data["measured"]}
+    assert figures["onnx-integer/model.onnx", "weight_bytes"]["value"] > 9_802
+    assert figures["onnx-qdq/model.onnx", "latency_ms"]["value"] > 0
+    assert all(row["how"] for row in data["measured"])
     counts = {step["name"]: step["changes"] for step in data["steps"]}
     assert counts["quantize.insert_qdq"] > 0
     json.dumps(data, allow_nan=False)
