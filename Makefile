@@ -15,3 +15,7 @@ test:
 
 long:
 	$(PYTHON) -m pytest -m long
+
+# The pages that are written from the code.
+docs:
+	$(PYTHON) docs/generate.py

@@ -12,7 +12,7 @@ The quantized form puts QuantizeLinear/DequantizeLinear around *units*:
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import onnx_ir as ir
@@ -167,8 +167,18 @@ def is_elementwise(node: ir.Node) -> bool:
     if node.op_type in UNARY:
         return all(is_constant(v) for v in node.inputs[1:] if v is not None)
     if node.op_type in BINARY and len(node.inputs) == 2:
-        return all(not is_constant(v) or is_scalar_constant(v) for v in node.inputs)
+        constants = [v for v in node.inputs if is_constant(v)]
+        return all(is_scalar_constant(v) for v in constants) and keeps_rank(node, constants)
     return False
+
+
+def keeps_rank(node: ir.Node, constants: Collection[ir.Value | None]) -> bool:
+    """Whether no constant of ``node`` has more axes than its tensors: the result would, too."""
+    result = node.outputs[0].shape
+    tensors = [v.shape for v in node.inputs if v is not None and v not in constants]
+    if result is None or any(shape is None for shape in tensors):
+        return True
+    return any(shape is not None and len(shape) == len(result) for shape in tensors)
 
 
 def is_clamp(node: ir.Node) -> bool:
@@ -190,7 +200,8 @@ def clamp_bounds(node: ir.Node) -> tuple[float, float]:
             array = constant_array(node.inputs[index])
             if array is not None:
                 bounds[index - 1] = float(array.reshape(-1)[0])
-    return bounds[0], bounds[1]
+    # Where they cross, ONNX gives the upper one precedence.
+    return min(bounds), bounds[1]
 
 
 @dataclasses.dataclass

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-#: A channel whose weights are smaller than this share of the layer's largest is dead (training
-#: drove it to zero): scaling it up would blow up its bias, and the range of the whole tensor.
+#: A channel smaller than this share of the layer's largest is dead (training drove its weights to
+#: zero): scaling it up would blow up its bias, and the range of the whole tensor.
 DEAD_SHARE = 2.0**-12
 
 #: Farthest that a channel may be scaled in one go, as a power of two.
@@ -43,7 +43,7 @@ def balancing_factors(first: Array, second: Array) -> Array:
     usable = _alive(first) & _alive(second)
     exponents = np.zeros(len(first))
     exponents[usable] = (np.log2(first[usable]) - np.log2(second[usable])) / 2
-    return _powers_of_two(exponents, usable)
+    return _powers_of_two(exponents)
 
 
 def evening_factors(magnitudes: Array, strength: float = 0.5) -> Array:
@@ -54,18 +54,18 @@ def evening_factors(magnitudes: Array, strength: float = 0.5) -> Array:
         strength: 1 makes all channels alike to a power of two, 0 changes nothing.
 
     Returns:
-        Powers of two, one a channel: divide the channel by it. A channel of zeros gets 1.
+        Powers of two, one a channel: divide the channel by it. A dead channel gets 1.
     """
-    usable = (magnitudes > 0) & np.isfinite(magnitudes)
+    usable = _alive(magnitudes)
     exponents = np.zeros(len(magnitudes))
-    exponents[usable] = strength * np.log2(magnitudes[usable])
-    return _powers_of_two(exponents, usable)
-
-
-def _powers_of_two(exponents: Array, usable: NDArray[np.bool_]) -> Array:
-    # Centered: a factor common to all channels would change nothing but the numbers.
     if usable.any():
+        exponents[usable] = strength * np.log2(magnitudes[usable])
+        # Centered: a factor common to all channels would change nothing but the numbers.
         exponents[usable] -= np.median(exponents[usable])
+    return _powers_of_two(exponents)
+
+
+def _powers_of_two(exponents: Array) -> Array:
     rounded = np.clip(np.rint(exponents), -LARGEST_EXPONENT, LARGEST_EXPONENT)
     return np.asarray(np.exp2(rounded))
 
@@ -74,3 +74,34 @@ def _alive(ranges: Array) -> NDArray[np.bool_]:
     finite = np.isfinite(ranges)
     largest = float(ranges[finite].max(initial=0.0))
     return np.asarray(finite & (ranges > DEAD_SHARE * largest))
+
+
+def predicted_noise(
+    factors: Array, magnitudes: Array, powers: Array, weight: Array, weight_share: float
+) -> float:
+    """Error power that 8 bits give the second layer's output, up to a common factor.
+
+    Rounding the activation to 255 levels of its largest channel, seen through the weights, plus
+    rounding the weights to 127 levels of each output's largest, seen through the activation.
+
+    Args:
+        factors: what each channel of the activation is divided by, and its weights multiplied by.
+        magnitudes: largest magnitude of each channel.
+        powers: mean square of each channel.
+        weight: weights of the second layer, (groups, outputs, inputs of a group, kernel elements).
+        weight_share: what rounding weights costs beside rounding to nearest: less than 1 if they
+            are rounded with the layer's output in view.
+
+    Returns:
+        The sum of both powers.
+    """
+    groups, _, inputs, elements = weight.shape
+    gains = np.square(weight).sum(axis=(1, 3)).reshape(-1)
+    step = np.max(magnitudes / factors) / 255
+    activation = np.sum(gains * np.square(factors * step))
+    grouped = factors.reshape(groups, 1, inputs, 1)
+    steps = np.max(np.abs(weight) * grouped, axis=(2, 3)) / 127
+    per_channel = np.square(steps).sum(axis=1)[:, None] * (powers / np.square(factors)).reshape(
+        groups, inputs
+    )
+    return float(activation + weight_share * elements * per_channel.sum()) / 12

@@ -70,14 +70,14 @@ def run_jobs(jobs: Sequence[Job], *, emulated: bool, timeout: float = 3600.0) ->
     with tempfile.TemporaryDirectory() as folder:
         job, out = Path(folder) / "job.npz", Path(folder) / "out.npz"
         arrays = {
-            f"{i}/{name}": array for i, each in enumerate(jobs) for name, array in each.inputs.items()
+            f"{i}/{name}": array
+            for i, each in enumerate(jobs)
+            for name, array in each.inputs.items()
         }
         models = np.array([str(each.model.resolve()) for each in jobs])
         np.savez(job, models=models, **arrays)  # type: ignore[arg-type]
         command = [*prefix, sys.executable, str(WORKER), str(job), str(out)]
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=timeout, check=False
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
         with np.load(out) as archive:
@@ -144,9 +144,7 @@ CONTROLS = (
 )
 
 
-def control(
-    folder: Path, operator: str, x_type: str, w_type: str
-) -> tuple[Job, NDArray[np.int64]]:
+def control(folder: Path, operator: str, x_type: str, w_type: str) -> tuple[Job, NDArray[np.int64]]:
     """One operator on large values, and what it should give.
 
     Args:

@@ -3,7 +3,8 @@
     python -m benchmarks.portability.run [--all] [--shared DIR]
 
 Converts the digits sample (with ``--all`` every float ONNX model of the zoo too) and runs its
-``onnx-integer`` artifact natively and under ``qemu-x86_64 -cpu max``. Beside it stand controls:
+``onnx-integer`` artifact natively and under ``qemu-x86_64 -cpu max``; every value of every tensor
+is compared. Beside it stand controls:
 products of uint8 and int8, which such a processor gets wrong.
 """
 
@@ -17,8 +18,10 @@ from typing import Any
 
 import intaglio
 import numpy as np
+import onnx
 from intaglio.bundle import Bundle
 from intaglio.errors import IntaglioError
+from intaglio.targets.onnx.session import with_outputs
 from intaglio.transforms.scales import TensorQuantization
 from numpy.typing import NDArray
 
@@ -81,8 +84,6 @@ def zoo_job(model: Path, folder: Path) -> emulation.Job:
 
 def model_inputs(model: Path) -> dict[str, list[int | str]]:
     """Names and dimensions of the inputs of an ONNX file."""
-    import onnx
-
     graph = onnx.load(str(model)).graph
     constants = {tensor.name for tensor in graph.initializer}
     return {
@@ -100,7 +101,13 @@ def _job(bundle: Bundle, real: NDArray[Any] | None) -> emulation.Job:
         samples = emulation.integer_inputs(shape, spec.dtype, real=real)
         # A model with a batch of one gets one random sample.
         inputs[spec.name] = samples if isinstance(spec.shape[0], str) else samples[:1]
-    return emulation.Job(bundle.folder / artifact.path, inputs)
+    path = bundle.folder / artifact.path
+    # All inner tensors are compared too: ten class scores alone would hide much.
+    graph = onnx.load(str(path)).graph
+    inner = [name for node in graph.node for name in node.output]
+    everything = path.with_name("everything.onnx")
+    everything.write_bytes(with_outputs(path.read_bytes(), inner))
+    return emulation.Job(everything, inputs)
 
 
 def compare(names: list[str], jobs: list[emulation.Job]) -> tuple[list[Row], list[str]]:
@@ -164,7 +171,7 @@ def table(data: dict[str, Any]) -> str:
     env = data["environment"]
     parts = [
         markdown_table(
-            ["`onnx-integer` artifact", "outputs", "differ", "native ms", "emulated ms"], rows
+            ["`onnx-integer` artifact", "values", "differ", "native ms", "emulated ms"], rows
         ),
         markdown_table(
             ["control", "outputs", "wrong here", "wrong emulated", "largest error"], controls

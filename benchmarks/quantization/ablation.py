@@ -118,8 +118,11 @@ def measure(case: Case, variants: list[Variant], seeds: list[int]) -> dict[str, 
                 columns = found.setdefault(variant.name, {"sqnr_db": [], "seconds": []})
                 columns["sqnr_db"].append(round(scoring.sqnr_db(expected, result), 3))
                 columns["seconds"].append(round(seconds, 2))
-                print(f"{case.name}, draw {seed}, {variant.name}: {columns['sqnr_db'][-1]:.2f} dB "
-                      f"({seconds:.1f} s)", flush=True)
+                print(
+                    f"{case.name}, draw {seed}, {variant.name}: {columns['sqnr_db'][-1]:.2f} dB "
+                    f"({seconds:.1f} s)",
+                    flush=True,
+                )
     return {
         "case": case.name,
         "title": case.title,

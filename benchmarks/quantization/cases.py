@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -163,7 +163,7 @@ def _vww(zoo: Path, data: Path) -> Case:
             crop = picture.crop((left, top, left + side, top + side))
             values = datasets.as_chw(crop, (96, 96))
             crops.append(values[:, :, ::-1] if generator.integers(2) else values)
-        return np.stack(crops).astype(np.float32) / 255
+        return _unit(np.stack(crops))
 
     def tests() -> list[TestSet]:
         crops = []
@@ -171,7 +171,7 @@ def _vww(zoo: Path, data: Path) -> Case:
             for left, top in ((16, 16), (0, 0), (32, 0), (0, 32), (32, 32)):
                 crop = picture.crop((left, top, left + 192, top + 192))
                 crops.append(datasets.as_chw(crop, (96, 96)))
-        samples = np.stack(crops).astype(np.float32) / 255
+        samples = _unit(np.stack(crops))
         return [TestSet("ImageNet crops, no labels", samples, "sqnr")]
 
     return Case(
@@ -199,16 +199,14 @@ def _cifar_tutorial(zoo: Path, data: Path) -> Case:
     )
 
 
-def _enlarger(
-    zoo: Path, data: Path, name: str, scale: int, limits: dict[str, float]
-) -> Case:
+def _enlarger(zoo: Path, data: Path, name: str, scale: int, limits: dict[str, float]) -> Case:
     def nhwc(plane: FloatArray) -> FloatArray:
-        return (plane / np.float32(255))[None, ..., None]
+        return _unit(plane)[None, ..., None]
 
     def draw(seed: int) -> FloatArray:
         planes = datasets.small_luma(data / "sr" / "T91", scale, True)
         crops = datasets.random_crops(planes, 200, 32, np.random.default_rng(seed))
-        return (crops / np.float32(255))[..., None]
+        return _unit(crops)[..., None]
 
     def tests() -> list[TestSet]:
         pairs = {
@@ -331,12 +329,12 @@ def _spoken_digits(data: Path) -> Case:
 
 def _superres(data: Path) -> Case:
     def nchw(plane: FloatArray) -> FloatArray:
-        return (plane / np.float32(255))[None, None]
+        return _unit(plane)[None, None]
 
     def draw(seed: int) -> FloatArray:
         planes = datasets.small_luma(data / "sr" / "T91", 2, False)
         crops = datasets.random_crops(planes, 200, 32, np.random.default_rng(seed))
-        return (crops / np.float32(255))[:, None]
+        return _unit(crops)[:, None]
 
     def tests() -> list[TestSet]:
         found = []
@@ -359,12 +357,13 @@ def _superres(data: Path) -> Case:
     )
 
 
-def _unit(images: NDArray[np.uint8]) -> FloatArray:
-    return np.asarray(images, np.float32) / np.float32(255)
+def _unit(values: NDArray[Any]) -> FloatArray:
+    """0..255 to 0..1."""
+    return np.asarray(np.asarray(values, np.float32) / np.float32(255), np.float32)
 
 
 def _plus_minus_one(images: NDArray[np.uint8]) -> FloatArray:
-    return np.asarray(images, np.float32) / np.float32(127.5) - np.float32(1)
+    return np.asarray(np.asarray(images, np.float32) / np.float32(127.5) - 1, np.float32)
 
 
 def _bgr(picture: NDArray[np.uint8]) -> FloatArray:
@@ -372,4 +371,4 @@ def _bgr(picture: NDArray[np.uint8]) -> FloatArray:
 
 
 def _centered(picture: NDArray[np.uint8]) -> FloatArray:
-    return (np.asarray(picture, np.float32) - np.float32(127)) / np.float32(128)
+    return np.asarray((np.asarray(picture, np.float32) - 127) / np.float32(128), np.float32)

@@ -66,20 +66,21 @@ def image_files(folder: Path, pattern: str) -> list[Path]:
 def read_rgb(path: Path) -> Image.Image:
     """A picture in three channels."""
     with Image.open(path) as picture:
-        return picture.convert("RGB")
+        converted: Image.Image = picture.convert("RGB")
+    return converted
 
 
 def as_chw(picture: Image.Image, size: tuple[int, int]) -> ByteArray:
     """Resizes (bilinear) to ``(height, width)``; returns 3×height×width, RGB."""
     resized = picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-    return np.asarray(resized).transpose(2, 0, 1)
+    return np.ascontiguousarray(np.asarray(resized, np.uint8).transpose(2, 0, 1), np.uint8)
 
 
 def luma(picture: Image.Image, standard: tuple[float, NDArray[Any]]) -> FloatArray:
     """BT.601 luma, rounded to whole values, H×W."""
     offset, weights = standard
     rgb = np.asarray(picture.convert("RGB"), np.float64)
-    return np.round(offset + rgb @ weights).astype(np.float32)
+    return np.asarray(np.round(offset + rgb @ weights), np.float32)
 
 
 def reduced(picture: Image.Image, scale: int) -> tuple[Image.Image, Image.Image]:

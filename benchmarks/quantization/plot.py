@@ -1,4 +1,4 @@
-"""One picture of all results: what each method loses, and how closely it follows the float model."""
+"""One picture of all results: how closely each method follows the float model."""
 
 from __future__ import annotations
 

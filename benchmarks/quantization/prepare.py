@@ -96,16 +96,12 @@ def _free(proto: onnx.ModelProto) -> None:
             node.input[1] = name
 
 
-def _check(
-    model: Path, proto: onnx.ModelProto, name: str, samples: NDArray[np.float32]
-) -> None:
+def _check(model: Path, proto: onnx.ModelProto, name: str, samples: NDArray[np.float32]) -> None:
     if not _same(model, proto, name, samples):
         raise ValueError(f"{model.name} in operator set {OPSET} gives something else")
 
 
-def _same(
-    model: Path, changed: onnx.ModelProto, name: str, samples: NDArray[np.float32]
-) -> bool:
+def _same(model: Path, changed: onnx.ModelProto, name: str, samples: NDArray[np.float32]) -> bool:
     one = open_session(model)
     expected = [one.run(None, {name: sample[None]}) for sample in samples]
     try:

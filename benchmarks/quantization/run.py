@@ -298,7 +298,7 @@ def main() -> None:
                 continue
             write_json(args.out / f"{name}.json", data)
     print(tables.write(args.out, args.out / "tables.md"))
-    plot.write(args.out, args.out / "loss.png")
+    plot.write(args.out, args.out / "sqnr.png")
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ class IntegerRunner(Runner):
         if self._logits is None or self._scale is None:
             return None
         found = self._logits.run(None, {self._input: self._from.quantize(batch)})[0]
-        return self._scale.dequantize(found)
+        return np.asarray(self._scale.dequantize(found), np.float32)
 
     def _outputs(self, session: Any, batch: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         found = session.run(None, {self._input: self._from.quantize(batch)})

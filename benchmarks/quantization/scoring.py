@@ -117,7 +117,8 @@ def bootstrap(
     """
     loss = np.mean(np.stack(differences), axis=0)
     generator = np.random.default_rng(0)
-    means = np.array([loss[generator.integers(len(loss), size=len(loss))].mean()
-                      for _ in range(resamples)])
+    means = np.array(
+        [loss[generator.integers(len(loss), size=len(loss))].mean() for _ in range(resamples)]
+    )
     low, high = np.percentile(means, [2.5, 97.5])
     return float(low), float(high)

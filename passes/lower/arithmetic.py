@@ -74,16 +74,26 @@ def lower_mean(scope: Scope, unit: Unit) -> ir.Value:
     node, builder = unit.node, scope.builder
     source = scope.tensor(node.inputs[0])
     shape = node.inputs[0].shape if node.inputs[0] is not None else None
-    rank = len(shape) if shape is not None else 0
+    if shape is None:
+        raise RefusedError("the rank of its input is not known")
     keepdims = 1
     if node.op_type == "GlobalAveragePool":
-        axes = list(range(2, rank))
+        axes = list(range(2, len(shape)))
     else:
         keepdims = int(attribute(node, "keepdims", 1))
-        axes = _reduce_axes(scope, node, rank)
+        axes = _reduce_axes(scope, node, len(shape))
     count = math.prod(static_dims(node.inputs[0], axes, "the mean"))
     if count == 0:
         raise RefusedError("the mean of no elements is not defined")
+    if not axes:
+        return builder.requantize(
+            source, unit.output, unit.name, clamp=unit.clamp, shape=unit.shape
+        )
+    reach = 2**15 if source.dtype == "int16" else 255
+    if count * reach >= 2**31:
+        raise RefusedError(
+            f"the sum of {count} elements does not fit int32", "take the mean in two steps"
+        )
     multiplier, shift = _fold_count(quantize_multiplier(source.scale / unit.output.scale[0]), count)
     rounding = builder.profile.rounding("mean", source.dtype)
     inputs = [
@@ -108,15 +118,15 @@ def lower_mean(scope: Scope, unit: Unit) -> ir.Value:
 
 def _reduce_axes(scope: Scope, node: ir.Node, rank: int) -> list[int]:
     value = node.inputs[1] if len(node.inputs) > 1 else None
-    if value is None:
-        stated: Any = attribute(node, "axes")
-        if stated is None:
-            return [] if attribute(node, "noop_with_empty_axes", 0) else list(range(rank))
-    elif value.const_value is None:
-        raise RefusedError("its axes are computed", "make them constant")
-    else:
+    stated: Any = attribute(node, "axes", [])
+    if value is not None:
+        if value.const_value is None:
+            raise RefusedError("its axes are computed", "make them constant")
         stated = value.const_value.numpy()
-    return sorted(int(a) % rank for a in np.asarray(stated).reshape(-1))
+    axes = sorted(int(a) % rank for a in np.asarray(stated).reshape(-1))
+    # No axes at all, left out or an empty list, mean every axis, or none where that is asked for.
+    every = [] if attribute(node, "noop_with_empty_axes", 0) else list(range(rank))
+    return axes or every
 
 
 def _fold_count(fixed: FixedPoint, count: int) -> tuple[int, int]:
@@ -156,15 +166,19 @@ def lower_softmax(scope: Scope, unit: Unit) -> ir.Value:
     """SOFTMAX by gemmlowp's fixed-point exponential; its own output scale is 1/256."""
     node, builder = unit.node, scope.builder
     axis = int(attribute(node, "axis", -1))
-    sizes = node.inputs[0].shape if node.inputs[0] is not None else None
-    if sizes is not None and isinstance(sizes[axis], int) and sizes[axis] > SOFTMAX_LIMIT:
+    [size] = static_dims(node.inputs[0], [axis], "a Softmax")
+    if size > SOFTMAX_LIMIT:
         raise RefusedError(
-            f"it sums {sizes[axis]} exponentials, which int32 cannot hold",
+            f"it sums {size} exponentials, which int32 cannot hold",
             f"the kernel takes rows of up to {SOFTMAX_LIMIT}",
         )
     source = builder.int8(scope.tensor(node.inputs[0]), unit.name)
     natural = TensorQuantization("int8", (1.0 / 256.0,), (-128,))
-    table = builder.constant(exp_table(source.scale), "int32", f"{unit.name}_exponentials")
+    try:
+        exponentials = exp_table(source.scale)
+    except ValueError as error:
+        raise RefusedError(str(error), "calibrate with data that the layer answers to") from error
+    table = builder.constant(exponentials, "int32", f"{unit.name}_exponentials")
     direct = unit.output == natural
     [result] = builder.op(
         "SoftmaxInteger",

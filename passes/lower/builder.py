@@ -13,7 +13,13 @@ from intaglio.passes.annotations import set_quantization, set_source_value
 from intaglio.passes.dialect.functions import DOMAIN, SPECIFICATIONS
 from intaglio.passes.lower.refused import RefusedError
 from intaglio.passes.provenance import inherit_sources
-from intaglio.transforms.fixed_point import Rounding, quantize_multiplier
+from intaglio.transforms.fixed_point import (
+    MAXIMUM_SHIFT,
+    MINIMUM_SHIFT,
+    MINIMUM_WIDE_SHIFT,
+    Rounding,
+    quantize_multiplier,
+)
 from intaglio.transforms.profiles import Profile
 from intaglio.transforms.scales import TensorQuantization
 
@@ -177,11 +183,14 @@ class Builder:
         return Quantized(value, quantization)
 
     def multiplier(
-        self, scale: Any, name: str, shape: Sequence[int] = ()
+        self, scale: Any, name: str, shape: Sequence[int] = (), smallest_shift: int = MINIMUM_SHIFT
     ) -> tuple[ir.Value, ir.Value]:
         """Constants of the fixed-point form of real ``scale`` (float64, broadcast ``shape``)."""
         try:
             fixed = quantize_multiplier(np.asarray(scale, np.float64))
+            if fixed.shift.min(initial=MAXIMUM_SHIFT) < smallest_shift:
+                limit = 31 - smallest_shift
+                raise ValueError(f"scale {np.max(scale):g} is not below 2^{limit}")
         except ValueError as error:
             raise RefusedError(
                 f"its output range is far too small for its inputs ({error})",
@@ -230,7 +239,8 @@ class Builder:
         Returns:
             The result, of the output's dtype.
         """
-        multiplier, shift = self.multiplier(scale, name, channel_shape)
+        smallest = MINIMUM_WIDE_SHIFT if rounding is Rounding.WIDE else MINIMUM_SHIFT
+        multiplier, shift = self.multiplier(scale, name, channel_shape, smallest)
         [result] = self.op(
             rounding_variant("Rescale", rounding),
             [accumulator, multiplier, shift, *self.limits(output, clamp)],

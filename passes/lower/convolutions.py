@@ -15,11 +15,15 @@ from numpy.typing import NDArray
 from intaglio.passes.lower.builder import Quantized
 from intaglio.passes.lower.refused import RefusedError
 from intaglio.passes.lower.unit import Constant, Scope, Unit, attribute
-from intaglio.transforms.fixed_point import Rounding
+from intaglio.transforms.fixed_point import WIDE_ACCUMULATOR_LIMIT, Rounding
 from intaglio.transforms.scales import TensorQuantization, accumulator_bound
 
 _CONV_ATTRIBUTES = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
 _TRANSPOSE_ATTRIBUTES = ("dilations", "group", "output_padding", "pads", "strides")
+
+INT32_LIMIT = 2**31
+#: Accumulators from here on overflow int64 in the product of a 31-bit multiplier and the rounding.
+SINGLE_LIMIT = 3 << 30
 
 
 def lower_conv(scope: Scope, unit: Unit) -> ir.Value:
@@ -31,6 +35,8 @@ def lower_conv(scope: Scope, unit: Unit) -> ir.Value:
     weight = builder.constant(codes, "int8", f"{unit.name}_weight")
     if source.dtype == "int16":
         _require_symmetric(source, scheme)
+        if attributes.pop("auto_pad", None) is not None and _auto_pad(node) != "NOTSET":
+            raise RefusedError("auto_pad has no 16-bit form", "bind symbolic sizes with --shape")
         [acc] = builder.op(
             "ConvInteger16", [source.value, weight], "int64", f"{unit.name}_products", attributes
         )
@@ -42,8 +48,9 @@ def lower_conv(scope: Scope, unit: Unit) -> ir.Value:
     channels = codes.shape[0]
     group = int(attribute(node, "group", 1))
     kind = "depthwise_conv" if group > 1 and codes.shape[1] == 1 else "conv"
-    spatial = [1] * (codes.ndim - 2)
-    return _finish(scope, unit, acc, source, scheme, channels, kind, [channels, *spatial], codes)
+    shape = [channels, *[1] * (codes.ndim - 2)]
+    rows = codes.reshape(channels, -1)
+    return _finish(scope, unit, acc, source, scheme, channels, kind, shape, rows)
 
 
 def lower_conv_transpose(scope: Scope, unit: Unit) -> ir.Value:
@@ -53,7 +60,7 @@ def lower_conv_transpose(scope: Scope, unit: Unit) -> ir.Value:
     codes, scheme = _weight(scope, node, channel_axis=1)
     if codes.ndim != 4:
         raise RefusedError("only the two-dimensional ConvTranspose has an integer form")
-    if "output_shape" in node.attributes or attribute(node, "auto_pad", "NOTSET") != "NOTSET":
+    if "output_shape" in node.attributes or _auto_pad(node) != "NOTSET":
         raise RefusedError("output_shape and auto_pad have no integer form", "state pads instead")
     group = int(attribute(node, "group", 1))
     attributes = _attributes(node, _TRANSPOSE_ATTRIBUTES)
@@ -71,7 +78,8 @@ def lower_conv_transpose(scope: Scope, unit: Unit) -> ir.Value:
         scheme = TensorQuantization(
             scheme.dtype, scheme.scale * group, scheme.zero_point * group, scheme.axis
         )
-    rows = np.swapaxes(codes, 0, 1)
+    split = codes.reshape(group, codes.shape[0] // group, codes.shape[1], -1)
+    rows = split.swapaxes(1, 2).reshape(channels, -1)
     return _finish(
         scope, unit, acc, source, scheme, channels, "conv_transpose", [channels, 1, 1], rows
     )
@@ -102,6 +110,11 @@ def lower_matmul(scope: Scope, unit: Unit) -> ir.Value:
             "a product of two computed int16 tensors has no integer form",
             "keep its inputs at int8",
         )
+    shape = node.inputs[0].shape if node.inputs[0] is not None else None
+    inner = shape[-1] if shape is not None and len(shape) else None
+    reach = _reach(first) * _reach(second)
+    if isinstance(inner, int) and inner * reach >= INT32_LIMIT:
+        raise RefusedError(f"the sum of {inner} products does not fit int32")
     inputs = [first.value, second.value]
     inputs += [_zero(scope, first.zero_point), _zero(scope, second.zero_point)]
     [acc] = builder.op("MatMulInteger", inputs, "int32", f"{unit.name}_products")
@@ -129,8 +142,11 @@ def _fully_connected(
         if scheme.zero_point[0] != 0:
             inputs.append(_zero(scope, scheme.zero_point[0]))
         [acc] = builder.op("MatMulInteger", inputs, "int32", f"{unit.name}_products")
+    if codes.ndim == 1:
+        # A vector gives one number a row; it has no axis of channels.
+        return _finish(scope, unit, acc, source, scheme, 1, "fully_connected", [], codes[None])
     channels = codes.shape[-1]
-    rows = np.moveaxis(codes, -1, 0)
+    rows = np.moveaxis(codes, -2, -1)
     return _finish(scope, unit, acc, source, scheme, channels, "fully_connected", [channels], rows)
 
 
@@ -172,19 +188,21 @@ def _finish(
     channel_shape: list[int],
     rows: NDArray[Any],
 ) -> ir.Value:
-    """Adds bias and rescale to the accumulator; ``rows`` are the weights, channels first."""
+    """Adds bias and rescale to the accumulator.
+
+    ``rows`` are the weights, [..., output channels, products of one sum].
+    """
     builder = scope.builder
     dtype = "int64" if source.dtype == "int16" else "int32"
     bias = _bias_codes(scope, unit, source, scheme, channels)
+    bound = _prove_fitting(source, scheme, rows.reshape(-1, channels, rows.shape[-1]), bias)
     if bias.any():
         constant = builder.constant(bias.reshape(channel_shape), dtype, f"{unit.name}_bias")
         [acc] = builder.op("Add", [acc, constant], dtype, f"{unit.name}_accumulator")
     rounding = builder.profile.rounding(kind, source.dtype)
-    if source.dtype == "int16" and rounding is not Rounding.WIDE:
-        bound = accumulator_bound(rows, -32768, 32767, 0, None).max(initial=0)
-        if int(bound) + int(np.abs(bias).max(initial=0)) >= 2**32:
-            # multiplier * accumulator would pass 63 bits: the 16-bit multiplier is what is left.
-            rounding = Rounding.WIDE
+    if source.dtype == "int16" and rounding is not Rounding.WIDE and bound >= SINGLE_LIMIT:
+        # multiplier * accumulator would pass 63 bits: the 16-bit multiplier is what is left.
+        rounding = Rounding.WIDE
     scale = source.scale * np.array(scheme.scale, np.float64) / unit.output.scale[0]
     per_channel = channel_shape if scheme.per_channel else ()
     return builder.rescale(
@@ -199,6 +217,59 @@ def _finish(
     )
 
 
+def _prove_fitting(
+    source: Quantized,
+    scheme: TensorQuantization,
+    rows: NDArray[Any],
+    bias: NDArray[np.int64],
+) -> int:
+    """Largest magnitude of any accumulator, proved from the weights to fit the kernel.
+
+    Args:
+        source: The input.
+        scheme: Of the weights.
+        rows: Their integers, [batch, output channels, products of one sum].
+        bias: Integer bias, one a channel.
+
+    Raises:
+        RefusedError: An accumulator could overflow int32; for 16-bit inputs int32 in the sum of
+            one half, or what the rescale of int64 takes.
+    """
+    batch, channels, _ = rows.shape
+    flat = rows.reshape(batch * channels, -1).astype(np.int64) - scheme.zero_point[0]
+    quantization = source.quantization
+    bounds = accumulator_bound(
+        flat,
+        quantization.minimum,
+        quantization.maximum,
+        source.zero_point,
+        np.tile(bias, batch),
+    )
+    bound = int(bounds.max(initial=0))
+    if source.dtype == "int8":
+        if bound >= INT32_LIMIT:
+            raise RefusedError(
+                f"its accumulator can reach {bound}, which int32 cannot hold",
+                "keep its input at 16 bit (int64 accumulator)",
+            )
+        return bound
+    half = 255 * int(np.abs(flat).sum(axis=1).max(initial=0))
+    if half >= INT32_LIMIT or bound >= WIDE_ACCUMULATOR_LIMIT:
+        raise RefusedError(
+            f"its accumulator can reach {bound}, more than the 16-bit kernel holds",
+            "split the layer into two",
+        )
+    return bound
+
+
+def _reach(source: Quantized) -> int:
+    """Largest magnitude of ``q - zero point``."""
+    quantization = source.quantization
+    return max(
+        quantization.maximum - source.zero_point, source.zero_point - quantization.minimum
+    )
+
+
 def _bias_codes(
     scope: Scope, unit: Unit, source: Quantized, scheme: TensorQuantization, channels: int
 ) -> NDArray[np.int64]:
@@ -209,6 +280,8 @@ def _bias_codes(
     constant: Constant | None = scope.constant(value)
     if constant is None:
         raise RefusedError("its bias is computed, not a constant")
+    if constant.real.size != 1 and constant.real.shape[-1] != constant.real.size:
+        raise RefusedError("its bias is no vector", "add it behind the layer")
     scale = source.scale * np.array(scheme.scale, np.float64)
     if constant.codes is not None and constant.quantization is not None:
         stated = np.array(constant.quantization.scale, np.float64)
@@ -239,6 +312,10 @@ def _require_symmetric(source: Quantized, scheme: TensorQuantization) -> None:
     _require_zero(scheme)
     if source.zero_point != 0:
         raise RefusedError("an int16 tensor with a zero point has no kernel", "use symmetric int16")
+
+
+def _auto_pad(node: ir.Node) -> str:
+    return str(attribute(node, "auto_pad", "NOTSET"))
 
 
 def _attributes(node: ir.Node, names: tuple[str, ...]) -> dict[str, Any]:

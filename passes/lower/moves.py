@@ -13,13 +13,12 @@ import onnx_ir as ir
 
 from intaglio.passes.lower.builder import Quantized, onnx_type
 from intaglio.passes.lower.refused import RefusedError
+from intaglio.passes.lower.resize import text
 from intaglio.passes.lower.unit import Scope, Unit, attribute, static_dims
-from intaglio.passes.operators import constant_array
-from intaglio.transforms.resize import linear_neighbors
 from intaglio.transforms.scales import TensorQuantization
 
 #: Moves without an int16 kernel in onnxruntime.
-_WIDENED = frozenset({"Pad", "Resize", "Tile", "Expand"})
+_WIDENED = frozenset({"Pad", "Tile", "Expand"})
 
 _AUTO_PAD = (
     "its padding depends on a symbolic size",
@@ -95,7 +94,7 @@ def lower_block_move(scope: Scope, unit: Unit) -> ir.Value:
     [size] = builder.op("Shape", [source.value], "int64", f"{name}_size", {"start": 2, "end": 4})
     if node.op_type == "DepthToSpace":
         kept = channels // (block * block)
-        column_row = _text(node, "mode", "DCR") == "CRD"
+        column_row = text(node, "mode", "DCR") == "CRD"
         lead = vector(0, kept, block, block) if column_row else vector(0, block, block, kept)
         order = [0, 1, 4, 2, 5, 3] if column_row else [0, 3, 4, 1, 5, 2]
         [split] = builder.op("Concat", [lead, size], "int64", f"{name}_split", {"axis": 0})
@@ -192,50 +191,13 @@ def lower_pool_average(scope: Scope, unit: Unit) -> ir.Value:
     return builder.requantize(pooled, unit.output, unit.name, shape=unit.shape)
 
 
-def lower_resize(scope: Scope, unit: Unit) -> ir.Value:
-    """Resize nearest as a move with integer sizes; linear as TFLite's 10-bit RESIZE_BILINEAR."""
-    node, builder = unit.node, scope.builder
-    source = scope.tensor(node.inputs[0])
-    mode = _text(node, "mode", "nearest")
-    if mode == "nearest":
-        return lower_move(scope, unit)
-    if mode != "linear":
-        raise RefusedError(f"mode '{mode}' has no integer form", "use nearest or linear")
-    rank = len(node.outputs[0].shape or ())
-    if rank != 4:
-        raise RefusedError("only Resize of H and W in NCHW has an integer form")
-    before = static_dims(node.inputs[0], [1, 2, 3], "a linear Resize")
-    after = static_dims(node.outputs[0], [1, 2, 3], "a linear Resize")
-    if before[0] != after[0]:
-        raise RefusedError("only Resize of H and W in NCHW has an integer form")
-    coordinates = _text(node, "coordinate_transformation_mode", "half_pixel")
-    taps: list[ir.Value | None] = []
-    for axis, letter in ((1, "y"), (2, "x")):
-        try:
-            lower, upper, weight = linear_neighbors(before[axis], after[axis], coordinates)
-        except ValueError as error:
-            raise RefusedError(str(error)) from error
-        taps.append(builder.constant(lower, "int64", f"{unit.name}_{letter}0"))
-        taps.append(builder.constant(upper, "int64", f"{unit.name}_{letter}1"))
-        taps.append(builder.constant(weight, "int32", f"{unit.name}_{letter}_weight"))
-    same = source.quantization == unit.output
-    name = unit.name if same else f"{unit.name}_resized"
-    [result] = builder.op(
-        "ResizeLinearInteger", [source.value, *taps], source.dtype, name, shape=unit.shape
-    )
-    if same:
-        return result
-    resized = Quantized(result, source.quantization)
-    return builder.requantize(resized, unit.output, unit.name, shape=unit.shape)
-
-
 def _parameters(
     scope: Scope, unit: Unit, quantization: TensorQuantization, dtype: str
 ) -> list[ir.Value | None]:
     node, builder = unit.node, scope.builder
     if node.op_type == "Pad":
         fill: ir.Value | None = None
-        if _text(node, "mode", "constant") == "constant":
+        if text(node, "mode", "constant") == "constant":
             value = node.inputs[2] if len(node.inputs) > 2 else None
             constant = scope.constant(value)
             if value is not None and constant is None:
@@ -245,31 +207,7 @@ def _parameters(
             fill = builder.constant(code, dtype, f"{dtype}_{code}")
         axes = [scope.plain(v) for v in node.inputs[3:]]
         return [scope.plain(node.inputs[1]), *([fill, *axes] if fill or axes else [])]
-    if node.op_type == "Resize":
-        return _resize_sizes(scope, unit)
     return [scope.plain(v) for v in node.inputs[1:]]
-
-
-def _resize_sizes(scope: Scope, unit: Unit) -> list[ir.Value | None]:
-    """Resize's parameters without its float ``scales``: sizes, computed where H, W are symbolic."""
-    node, builder = unit.node, scope.builder
-    if len(node.inputs) > 3 and node.inputs[3] is not None:
-        return [None, None, scope.plain(node.inputs[3])]
-    shape = node.outputs[0].shape
-    if shape is not None and all(isinstance(d, int) for d in shape):
-        sizes = [int(d) for d in shape]  # type: ignore[arg-type]
-        return [None, None, builder.constant(sizes, "int64", f"{unit.name}_sizes")]
-    scales = constant_array(node.inputs[2]) if len(node.inputs) > 2 else None
-    if scales is None or any(float(s) != int(s) for s in scales):
-        raise RefusedError(
-            "a symbolic shape needs whole-number scales",
-            "bind the symbolic dimensions with --shape NAME=1,3,96,96",
-        )
-    source = scope.tensor(node.inputs[0]).value
-    [dims] = builder.op("Shape", [source], "int64", f"{unit.name}_input_shape")
-    factors = builder.constant([int(s) for s in scales], "int64", f"{unit.name}_factors")
-    [sizes_value] = builder.op("Mul", [dims, factors], "int64", f"{unit.name}_sizes")
-    return [None, None, sizes_value]
 
 
 def _max_of_slices(scope: Scope, unit: Unit) -> ir.Value:
@@ -322,8 +260,3 @@ def _max_of_slices(scope: Scope, unit: Unit) -> ir.Value:
         return result
     pooled = Quantized(result, source.quantization)
     return builder.requantize(pooled, unit.output, unit.name, shape=unit.shape)
-
-
-def _text(node: ir.Node, name: str, default: str) -> str:
-    found = node.attributes.get(name)
-    return default if found is None else found.as_string()

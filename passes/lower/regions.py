@@ -62,9 +62,16 @@ def lower_region(scope: Scope, unit: Unit) -> ir.Value:
 
 
 def evaluate(
-    scope: Scope, value: ir.Value, root: ir.Value, x: NDArray[np.float64]
+    scope: Scope, value: ir.Value, root: ir.Value, x: NDArray[np.float64], *, partial: bool = False
 ) -> NDArray[np.float64]:
     """The region's function from ``root`` to ``value`` at the real numbers ``x``.
+
+    Args:
+        scope: Where constants are looked up.
+        value: End of the region.
+        root: The tensor it depends on.
+        x: Real values of that tensor, one axis.
+        partial: Whether the result may be NaN where the function is not defined.
 
     Raises:
         RefusedError: It is not defined somewhere, or an operator in it has no definition here.
@@ -77,13 +84,21 @@ def evaluate(
     node = value.producer()
     if node is None:
         raise RefusedError(f"its input '{value.name}' is not quantized")
+
+    def inner(source: ir.Value) -> NDArray[np.float64]:
+        return evaluate(scope, source, root, x, partial=partial)
+
     with np.errstate(all="ignore"):
         if node.op_type in _BINARY:
-            first, second = (evaluate(scope, v, root, x) for v in node.inputs if v is not None)
+            first, second = (inner(v) for v in node.inputs if v is not None)
             result = np.asarray(_BINARY[node.op_type](first, second), np.float64)
         elif node.op_type == "Clip":
-            low, high = clamp_bounds(node)
-            result = np.clip(evaluate(scope, _first(node), root, x), low, high)
+            result = inner(_first(node))
+            # The upper bound last: ONNX gives it precedence where the two cross.
+            for bound, narrow in zip(node.inputs[1:], (np.maximum, np.minimum), strict=False):
+                limit = scope.constant(bound)
+                if limit is not None:
+                    result = narrow(result, limit.real.reshape(-1)[0])
         elif node.op_type in UNARY:
             attributes = {
                 name: attr.as_string() if attr.type == ir.AttributeType.STRING else attr.value
@@ -93,10 +108,10 @@ def evaluate(
                 function = bind(node.op_type, attributes)
             except (KeyError, ValueError) as error:
                 raise RefusedError(str(error)) from error
-            result = function(evaluate(scope, _first(node), root, x))
+            result = function(inner(_first(node)))
         else:
             raise RefusedError(f"{node.op_type} is not an element-wise function known here")
-    if np.isnan(result).any():
+    if np.isnan(result).any() and not partial:
         where = float(x[np.isnan(result)][0])
         raise RefusedError(
             f"{node.op_type} is not defined at {where:g}, which its quantized input can take",
@@ -141,11 +156,18 @@ def _root(scope: Scope, value: ir.Value) -> ir.Value:
 
 
 def _single_clamp(unit: Unit, root: ir.Value) -> tuple[float, float] | None:
-    """Real bounds if the region is one Relu or Clip."""
-    node = unit.value.producer()
-    if node is None or not is_clamp(node) or node.inputs[0] is not root:
-        return None
-    return clamp_bounds(node)
+    """Real bounds if the region is nothing but Relu and Clip."""
+    low, high = UNBOUNDED
+    value: ir.Value | None = unit.value
+    while value is not root:
+        node = value.producer() if value is not None else None
+        if node is None or not is_clamp(node):
+            return None
+        # What the operators behind make of this one's bounds.
+        inner_low, inner_high = clamp_bounds(node)
+        low, high = min(max(inner_low, low), high), min(max(inner_high, low), high)
+        value = node.inputs[0]
+    return low, high
 
 
 def _kernel_entries(
@@ -221,6 +243,24 @@ def _leaky_relu(scope: Scope, unit: Unit, source: Quantized) -> ir.Value:
     return result
 
 
+def _domain(
+    scope: Scope, unit: Unit, root: ir.Value, source: Quantized
+) -> tuple[float, float]:
+    """Where the function of a region with an int16 input is defined.
+
+    16-bit tensors are symmetric, so half of their integers stand for numbers that a square root or
+    a logarithm never gets, whatever the range was: such inputs count as the nearest that has a
+    result.
+    """
+    x = _real(np.arange(-32768, 32768), source.quantization)
+    defined = x[~np.isnan(evaluate(scope, unit.value, root, x, partial=True))]
+    if len(defined) == 0:
+        raise RefusedError("its result is nowhere a number")
+    if len(defined) == len(x):
+        return UNBOUNDED
+    return float(defined.min()), float(defined.max())
+
+
 def _interpolated(scope: Scope, unit: Unit, root: ir.Value, source: Quantized) -> ir.Value:
     builder = scope.builder
     target = unit.output
@@ -229,9 +269,10 @@ def _interpolated(scope: Scope, unit: Unit, root: ir.Value, source: Quantized) -
         reach = max(target.maximum - target.zero_point[0], target.zero_point[0] - target.minimum)
         inner = TensorQuantization("int16", (target.scale[0] * reach / 32767.0,), (0,))
 
+    low, high = _domain(scope, unit, root, source)
+
     def function(x: NDArray[np.float64]) -> NDArray[np.float64]:
-        flat = np.asarray(x, np.float64)
-        return evaluate(scope, unit.value, root, flat.reshape(-1)).reshape(flat.shape)
+        return evaluate(scope, unit.value, root, np.clip(np.asarray(x, np.float64), low, high))
 
     table = builder.constant(
         table_int16(function, source.quantization, inner), "int16", f"{unit.name}_table"

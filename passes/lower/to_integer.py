@@ -38,11 +38,11 @@ from intaglio.passes.lower.moves import (
     lower_move,
     lower_pool_average,
     lower_pool_max,
-    lower_resize,
     lower_split,
 )
 from intaglio.passes.lower.refused import RefusedError
 from intaglio.passes.lower.regions import lower_region
+from intaglio.passes.lower.resize import lower_resize
 from intaglio.passes.lower.unit import (
     UNBOUNDED,
     Lowering,
@@ -58,6 +58,7 @@ from intaglio.passes.operators import (
     clamp_bounds,
     is_clamp,
     is_float,
+    keeps_rank,
 )
 from intaglio.passes.provenance import source_name
 from intaglio.transforms.profiles import DEFAULT_PROFILE, get_profile
@@ -253,19 +254,20 @@ class _Driver:
         if (value, output) in self._lowered:
             self._quantized[node.outputs[0]] = self._lowered[value, output]
             return
-        name = self._result_name(node)
+        stands_for = self._stands_for(node)
         self.builder.begin(_unit_nodes(value))
         if self._depends_on_refused(value):
             return
         if value in self.scope.known:
-            source = self.scope.known[value]
-            if source.quantization == output:
-                self._quantized[node.outputs[0]] = source
+            known = self.scope.known[value]
+            if known.quantization == output:
+                self._quantized[node.outputs[0]] = known
                 return
-            result = self.builder.requantize(source, output, name, shape=value.shape)
+            name = self._promised_name(node, stands_for)
+            result = self.builder.requantize(known, output, name, shape=value.shape)
         else:
-            result = self._lower(value, output, name)
-        noted = self.builder.note(result, output, name)
+            result = self._lower(value, output, self._promised_name(node, stands_for))
+        noted = self.builder.note(result, output, stands_for)
         self._quantized[node.outputs[0]] = self._lowered[value, output] = noted
 
     def _depends_on_refused(self, value: ir.Value) -> bool:
@@ -306,7 +308,7 @@ class _Driver:
         if node.domain not in ("", "ai.onnx") or lowering is None:
             raise RefusedError(
                 "it has no integer definition",
-                "replace it in the model, or keep this part in float outside the integer graph",
+                "replace it in the model, or convert to onnx-qdq alone, where it stays in float",
             )
         result = lowering(self.scope, unit)
         self.changes.append(Change("lower", source_name(node), node.op_type, output.dtype))
@@ -315,14 +317,21 @@ class _Driver:
     def _is_region(self, node: ir.Node) -> bool:
         """Whether ``node`` is element-wise in one tensor and constants that are scalars."""
         if node.op_type in UNARY:
-            return True
+            return all(v is None or self._is_scalar(v) for v in node.inputs[1:])
         if node.op_type not in BINARY or len(node.inputs) != 2:
             return False
         constants = [self.scope.constant(v) for v in node.inputs]
         if any(c is not None and c.real.size != 1 for c in constants):
             return False
+        fixed = [v for v, c in zip(node.inputs, constants, strict=True) if c is not None]
+        if not keeps_rank(node, fixed):
+            return False
         roots = [v for v, c in zip(node.inputs, constants, strict=True) if c is None]
         return len({self._region_root(v) for v in roots}) == 1
+
+    def _is_scalar(self, value: ir.Value) -> bool:
+        constant = self.scope.constant(value)
+        return constant is not None and constant.real.size == 1
 
     def _region_root(self, value: ir.Value | None) -> ir.Value | None:
         if value is None or value in self.scope.known:
@@ -333,20 +342,25 @@ class _Driver:
         inputs = list(node.inputs[: 1 if node.op_type in UNARY else 2])
         return next((self._region_root(v) for v in inputs if self.scope.constant(v) is None), value)
 
-    def _result_name(self, node: ir.Node) -> str:
-        """Name of the float tensor that the integers stand for; outputs keep their own."""
+    def _stands_for(self, node: ir.Node) -> str:
+        """Name of the float tensor that the integers of a QuantizeLinear stand for."""
+        results = [use.node.outputs[0] for use in node.outputs[0].uses()]
+        for result in results:
+            stated = get_source_value(result)
+            if stated is not None or result.is_graph_output():
+                return stated or str(result.name)
+        value = node.inputs[0]
+        return str(value.name if value is not None else node.name)
+
+    def _promised_name(self, node: ir.Node, source: str) -> str:
+        """Name of the integers: that of what they stand for; outputs keep their own."""
         for use in node.outputs[0].uses():
             result = use.node.outputs[0]
             if result.is_graph_output():
-                name = str(result.name)
                 if self.io == "float":
-                    return self.builder.promise(f"{name}_quantized")
-                return self.builder.promise(name, exactly=True)
-            source = get_source_value(result)
-            if source is not None:
-                return self.builder.promise(source)
-        value = node.inputs[0]
-        return self.builder.promise(str(value.name if value is not None else node.name))
+                    return self.builder.promise(f"{result.name}_quantized")
+                return self.builder.promise(str(result.name), exactly=True)
+        return self.builder.promise(source)
 
     def _input(
         self, value: ir.Value, quantization: TensorQuantization, result: ir.Value

@@ -21,7 +21,13 @@ from intaglio.passes.annotations import (
     set_source_value,
 )
 from intaglio.passes.base import APPROXIMATE, Change, Outcome, Pass, Skip, outcome
-from intaglio.passes.operators import WEIGHTED, constant_array, is_constant, required_array
+from intaglio.passes.operators import (
+    WEIGHTED,
+    constant_array,
+    find_units,
+    is_constant,
+    required_array,
+)
 from intaglio.passes.provenance import inherit_sources, source_name
 from intaglio.transforms.scales import TensorQuantization, accumulator_bound
 
@@ -45,13 +51,14 @@ class InsertQdq(Pass):
         if not planned:
             return outcome(model, [], [Skip("", "no tensor has a plan (quantized already)")])
         bits = _prove_accumulators(graph)
+        editor = _Editor(graph)
         changes = []
         for value, quantization in planned:
             if is_constant(value):
-                _quantize_constant(graph, value, quantization)
+                editor.quantize_constant(value, quantization)
                 kind = "quantize-constant"
             else:
-                _quantize_activation(graph, value, quantization)
+                editor.quantize_activation(value, quantization)
                 kind = "quantize"
             changes.append(Change(kind, str(value.name), "float32", _describe(quantization)))
         graph.sort()
@@ -81,18 +88,17 @@ def _prove_accumulators(graph: ir.Graph) -> int:
         array = constant_array(weight)
         if source is None or scheme is None or array is None or source.dtype == "int16":
             continue
-        weights = scheme.quantize(array)
-        if node.op_type == "ConvTranspose":
-            weights = np.swapaxes(weights, 0, 1)
         bias = node.inputs[2] if len(node.inputs) > 2 else None
         planned = get_quantization(bias) if bias is not None else None
         codes: NDArray[Any] | None = None
         if bias is not None and planned is not None:
             codes = planned.quantize(required_array(bias))
-            if len(codes) != len(weights):  # grouped ConvTranspose: the worst of each group
-                codes = np.abs(codes).reshape(-1, len(weights)).max(axis=0)
         bound = accumulator_bound(
-            weights, source.minimum, source.maximum, source.zero_point[0], codes
+            _rows(node, scheme.quantize(array)),
+            source.minimum,
+            source.maximum,
+            source.zero_point[0],
+            codes,
         )
         worst = int(bound.max(initial=0))
         largest = max(largest, worst.bit_length() + 1)
@@ -111,85 +117,117 @@ def _prove_accumulators(graph: ir.Graph) -> int:
     return largest
 
 
+def _rows(node: ir.Node, weights: NDArray[Any]) -> NDArray[Any]:
+    """The weights with one row for each output channel."""
+    if node.op_type != "ConvTranspose":
+        return weights.reshape(weights.shape[0], -1)
+    group = node.attributes.get_int("group", 1)
+    split = weights.reshape(group, weights.shape[0] // group, weights.shape[1], -1)
+    return split.swapaxes(1, 2).reshape(group * weights.shape[1], -1)
+
+
 def _producer_name(value: ir.Value | None) -> str:
     producer = value.producer() if value is not None else None
     return source_name(producer) if producer is not None else str(value and value.name)
 
 
-def _scalar_or_channels(quantization: TensorQuantization) -> tuple[NDArray[Any], NDArray[Any]]:
-    scale = np.array(quantization.scale, np.float32)
-    zero_point = np.array(quantization.zero_point, quantization.numpy_dtype)
-    if not quantization.per_channel:
-        return scale.reshape(()), zero_point.reshape(())
-    return scale, zero_point
+class _Editor:
+    """Edits a float graph; new values and nodes get names that nothing else has."""
 
+    def __init__(self, graph: ir.Graph) -> None:
+        self.graph = graph
+        # Read before anything is edited: regions are found on the float graph.
+        self.roots = find_units(graph).roots
+        values = [*graph.inputs, *graph.initializers.values(), *(v for n in graph for v in n.outputs)]
+        self.taken = {str(v.name) for v in values} | {str(n.name) for n in graph}
 
-def _initializer(graph: ir.Graph, name: str, array: NDArray[Any]) -> ir.Value:
-    tensor = ir.tensor(array, name=name)
-    value = ir.Value(
-        name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor
-    )
-    graph.register_initializer(value)
-    return value
+    def fresh(self, base: str) -> str:
+        name, number = base, 2
+        while name in self.taken:
+            name, number = f"{base}_{number}", number + 1
+        self.taken.add(name)
+        return name
 
+    def quantize_constant(self, value: ir.Value, quantization: TensorQuantization) -> None:
+        array = required_array(value)
+        name = str(value.name)
+        users = [use.node for use in value.uses()]
+        codes = self.initializer(f"{name}_quantized", quantization.quantize(array))
+        axis = [] if quantization.axis is None else [ir.AttrInt64("axis", quantization.axis)]
+        node = self.node("DequantizeLinear", [codes, *self.parameters(name, quantization)], axis, name)
+        self.name_output(node, f"{name}_dequantized", value)
+        inherit_sources([node], users[:1])
+        if users:
+            self.graph.insert_before(users[0], node)
+        else:
+            self.graph.append(node)
+        ir.convenience.replace_all_uses_with(value, node.outputs[0])
+        self.graph.initializers.pop(name)
 
-def _quantize_constant(graph: ir.Graph, value: ir.Value, quantization: TensorQuantization) -> None:
-    array = required_array(value)
-    name = str(value.name)
-    users = [use.node for use in value.uses()]
-    scale, zero_point = _scalar_or_channels(quantization)
-    codes = _initializer(graph, f"{name}_quantized", quantization.quantize(array))
-    inputs = [
-        codes,
-        _initializer(graph, f"{name}_scale", scale),
-        _initializer(graph, f"{name}_zero_point", zero_point),
-    ]
-    attributes = [] if quantization.axis is None else [ir.AttrInt64("axis", quantization.axis)]
-    node = ir.Node("", "DequantizeLinear", inputs, attributes, name=f"{name}_DequantizeLinear")
-    _name_output(node, f"{name}_dequantized", value)
-    inherit_sources([node], users[:1])
-    if users:
-        graph.insert_before(users[0], node)
-    else:
-        graph.append(node)
-    ir.convenience.replace_all_uses_with(value, node.outputs[0])
-    graph.initializers.pop(name)
+    def quantize_activation(self, value: ir.Value, quantization: TensorQuantization) -> None:
+        graph, name = self.graph, str(value.name)
+        parameters = self.parameters(name, quantization)
+        quantize = self.node("QuantizeLinear", [value, *parameters], [], name)
+        codes = quantize.outputs[0]
+        codes.name, codes.shape = self.fresh(f"{name}_quantized"), value.shape
+        codes.type = ir.TensorType(ir.DataType.from_numpy(quantization.numpy_dtype))
+        dequantize = self.node("DequantizeLinear", [codes, *parameters], [], name)
+        result = dequantize.outputs[0]
+        producer = value.producer()
+        inherit_sources([quantize, dequantize], [producer] if producer is not None else [])
+        for node, index in self._readers(value):
+            if node is not quantize:
+                node.replace_input_with(index, result)
+        if value.is_graph_output() and not value.is_graph_input():
+            for index, output in enumerate(graph.outputs):
+                if output is value:
+                    graph.outputs[index] = result
+            value.name = self.fresh(f"{name}_float")
+            result.name, result.shape, result.type = name, value.shape, value.type
+        else:
+            self.name_output(dequantize, f"{name}_dequantized", value)
+        set_source_value(result, name)
+        graph.extend([quantize, dequantize])
 
+    def _readers(self, value: ir.Value) -> list[tuple[ir.Node, int]]:
+        """Who is to read the dequantized value: not the rest of a region that the value lies in.
 
-def _quantize_activation(
-    graph: ir.Graph, value: ir.Value, quantization: TensorQuantization
-) -> None:
-    name = str(value.name)
-    scale, zero_point = _scalar_or_channels(quantization)
-    parameters = [
-        _initializer(graph, f"{name}_scale", scale),
-        _initializer(graph, f"{name}_zero_point", zero_point),
-    ]
-    quantize = ir.Node("", "QuantizeLinear", [value, *parameters], name=f"{name}_QuantizeLinear")
-    codes = quantize.outputs[0]
-    codes.name, codes.shape = f"{name}_quantized", value.shape
-    codes.type = ir.TensorType(ir.DataType.from_numpy(quantization.numpy_dtype))
-    dequantize = ir.Node(
-        "", "DequantizeLinear", [codes, *parameters], name=f"{name}_DequantizeLinear"
-    )
-    result = dequantize.outputs[0]
-    uses = [(use.node, use.idx) for use in value.uses() if use.node is not quantize]
-    producer = value.producer()
-    inherit_sources([quantize, dequantize], [producer] if producer is not None else [])
-    for node, index in uses:
-        node.replace_input_with(index, result)
-    if value.is_graph_output() and not value.is_graph_input():
-        for index, output in enumerate(graph.outputs):
-            if output is value:
-                graph.outputs[index] = result
-        value.name = f"{name}_float"
-        _name_output(dequantize, name, value)
-    else:
-        _name_output(dequantize, f"{name}_dequantized", value)
-    set_source_value(result, name)
-    graph.extend([quantize, dequantize])
+        A region is one function of its root, and stays so when a value inside is read elsewhere
+        as well: going through that value's integers would only add a rounding.
+        """
+        root = self.roots.get(value)
+        return [
+            (use.node, use.idx)
+            for use in value.uses()
+            if root is None or self.roots.get(use.node.outputs[0]) is not root
+        ]
 
+    def parameters(self, name: str, quantization: TensorQuantization) -> list[ir.Value]:
+        shape = (-1,) if quantization.per_channel else ()
+        scale = np.array(quantization.scale, np.float32).reshape(shape)
+        zero_point = np.array(quantization.zero_point, quantization.numpy_dtype).reshape(shape)
+        return [
+            self.initializer(f"{name}_scale", scale),
+            self.initializer(f"{name}_zero_point", zero_point),
+        ]
 
-def _name_output(node: ir.Node, name: str, like: ir.Value) -> None:
-    result = node.outputs[0]
-    result.name, result.shape, result.type = name, like.shape, like.type
+    def initializer(self, base: str, array: NDArray[Any]) -> ir.Value:
+        name = self.fresh(base)
+        tensor = ir.tensor(array, name=name)
+        value = ir.Value(
+            name=name,
+            shape=ir.Shape(array.shape),
+            type=ir.TensorType(tensor.dtype),
+            const_value=tensor,
+        )
+        self.graph.register_initializer(value)
+        return value
+
+    def node(
+        self, kind: str, inputs: list[ir.Value], attributes: list[ir.Attr], stem: str
+    ) -> ir.Node:
+        return ir.Node("", kind, inputs, attributes, name=self.fresh(f"{stem}_{kind}"))
+
+    def name_output(self, node: ir.Node, base: str, like: ir.Value) -> None:
+        result = node.outputs[0]
+        result.name, result.shape, result.type = self.fresh(base), like.shape, like.type

@@ -1,7 +1,7 @@
 """Gives every tensor that needs a quantization of its own a name of its own.
 
-Two cases. A bias (or weight) initializer that several operators share is copied, since each
-operator's bias scale is ``s_x * s_w`` of that operator. And an input of Concat that also goes
+Two cases. A constant that several operators share is copied, since each has a scale of its own for
+it: a bias is at ``s_x * s_w``, a weight or a slope is symmetric, an operand of Add is not. And an input of Concat that also goes
 elsewhere, comes from the graph's border, or has a scale fixed by its producer gets an Identity in
 front of the Concat: Concat wants one scale for all inputs, and the Identity becomes the requantizer
 instead of forcing that scale on the other readers.
@@ -15,12 +15,16 @@ from intaglio.passes.base import EXACT, Change, Outcome, Pass, Skip, outcome
 from intaglio.passes.marks import ALREADY_QUANTIZED, is_quantized
 from intaglio.passes.operators import (
     FIXED_INT8_OUTPUT,
-    WEIGHTED,
+    KERNELS,
     is_constant,
+    is_elementwise,
     is_float,
     sole_consumer,
 )
 from intaglio.passes.provenance import inherit_sources, source_name
+
+#: Operators whose constant inputs are quantized for them alone.
+_PARAMETRIC = KERNELS | {"Concat", "Gather"}
 
 
 class IsolateTensors(Pass):
@@ -35,17 +39,19 @@ class IsolateTensors(Pass):
             return outcome(model, [], [Skip("", ALREADY_QUANTIZED)])
         changes: list[Change] = []
         for node in list(model.graph):
-            if node.op_type in WEIGHTED:
+            if node.op_type in _PARAMETRIC:
                 changes.extend(_copy_shared_parameters(model.graph, node))
-            elif node.op_type == "Concat":
+            if node.op_type == "Concat":
                 changes.extend(_separate_inputs(model.graph, node))
         return outcome(model, changes)
 
 
 def _copy_shared_parameters(graph: ir.Graph, node: ir.Node) -> list[Change]:
     changes = []
-    for index, value in enumerate(node.inputs[1:3], start=1):
-        if value is None or not is_constant(value) or len(list(value.uses())) < 2:
+    for index, value in enumerate(node.inputs):
+        if value is None or not is_float(value) or not is_constant(value):
+            continue
+        if len(list(value.uses())) < 2 or is_elementwise(node):
             continue
         assert value.const_value is not None
         assert value.name is not None
@@ -65,7 +71,8 @@ def _copy_shared_parameters(graph: ir.Graph, node: ir.Node) -> list[Change]:
 
 
 def _free_name(graph: ir.Graph, stem: str) -> str:
-    taken = set(graph.initializers) | {v.name for n in graph for v in n.outputs}
+    taken = set(graph.initializers) | {v.name for v in graph.inputs}
+    taken |= {v.name for n in graph for v in n.outputs}
     name, number = stem, 2
     while name in taken:
         name, number = f"{stem}_{number}", number + 1

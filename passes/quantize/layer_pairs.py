@@ -79,6 +79,11 @@ def find_pairs(graph: ir.Graph) -> tuple[list[LayerPair], list[tuple[ir.Node, st
     return pairs, left_out
 
 
+def weight_view(node: ir.Node) -> NDArray[np.float64]:
+    """The weights as (groups, outputs of a group, inputs of a group, kernel elements), float64."""
+    return np.asarray(_view(node, _weight(node)), np.float64)
+
+
 def output_ranges(node: ir.Node) -> NDArray[np.float64]:
     """Largest magnitude of the weights of each output channel of a layer."""
     view = _view(node, _weight(node))

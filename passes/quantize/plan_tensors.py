@@ -114,11 +114,11 @@ class PlanTensors(Pass):
         return {v for node in model.graph if str(node.name) in names for v in node.outputs}
 
     def _activation(self, members: list[ir.Value], sixteen: set[ir.Value]) -> TensorQuantization:
-        dtype = self.config.activations
-        for value in members:
-            chosen = "int16" if _represents(value, sixteen) else get_precision(value)
-            if chosen is not None and dtype != "int16":
-                dtype = chosen
+        chosen = {get_precision(value) for value in members} - {None}
+        if any(_represents(value, sixteen) for value in members):
+            chosen.add("int16")
+        # Where members of a class disagree, the finer one is what all of them can live with.
+        dtype = "int16" if "int16" in chosen else next(iter(chosen), None) or self.config.activations
         low, high = float("inf"), float("-inf")
         found: tuple[float, float] | None
         for value in members:
@@ -140,7 +140,13 @@ class PlanTensors(Pass):
         if fixed is not None and dtype in ("int8", "uint8"):
             scale, zero_point = fixed
             return TensorQuantization(dtype, (scale,), (zero_point + 128 * (dtype == "uint8"),))
-        return activation_quantization(low, high, dtype)
+        try:
+            return activation_quantization(low, high, dtype)
+        except ValueError as error:
+            raise RecipeError(
+                f"tensor '{members[0].name}' cannot be quantized: {error}",
+                remedy="check the model's weights and the scaling of the calibration samples",
+            ) from error
 
     def _parameters(self, node: ir.Node) -> Iterable[Change]:
         if node.op_type == "PRelu":
@@ -153,10 +159,11 @@ class PlanTensors(Pass):
                     dtype = _operand_dtype(node, self.config.activations)
                     set_quantization(value, activation_quantization(low, high, dtype))
         elif node.op_type == "MatMul":
-            weight = node.inputs[1]
+            first, weight = node.inputs[0], node.inputs[1]
             if weight is not None and is_constant(weight) and weight.shape is not None:
                 rank = len(weight.shape)
                 _plan_constant(weight, rank - 1 if self.config.per_channel and rank == 2 else None)
+            _plan_constant(first, None)
         elif node.op_type in WEIGHTED and is_constant(node.inputs[1]):
             yield from self._weight_and_bias(node)
 

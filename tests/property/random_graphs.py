@@ -379,7 +379,7 @@ def _pool(m: Maker) -> bool:
             return False
         out = (-(-free // strides[i]) if ceil else free // strides[i]) + 1
         if ceil and (out - 1) * strides[i] >= d + pads[i]:
-            out -= 1
+            return False  # onnx's shape inference keeps this window, onnxruntime drops it
         size.append(out)
     kind = m.pick(["MaxPool", "AveragePool"])
     m.op(
@@ -454,7 +454,8 @@ def _slice(m: Maker) -> bool:
     step = m.pick([1, 2, -1, -2])
     start = m.integer(-shape[axis], shape[axis] - 1)
     end = m.pick([np.iinfo(np.int64).min, -1, 0, 1, np.iinfo(np.int64).max])
-    size = len(range(shape[axis])[slice(start, None if end < -10 else end, step)])
+    stop = end if step > 0 or end > -10 else None
+    size = len(range(shape[axis])[slice(start, stop, step)])
     if size < 1:
         return False
     shape[axis] = size

@@ -69,9 +69,7 @@ def test_no_single_step_improves_the_result():
         for step in (-1, 1):
             q = found.q.copy()
             q[:, column] += step
-            allowed = (np.abs(q[:, column] - target[:, column]) < 1) & (
-                np.abs(q[:, column]) <= 127
-            )
+            allowed = (np.abs(q[:, column] - target[:, column]) < 1) & (np.abs(q[:, column]) <= 127)
             worse = objective(weight, scale, q, full) >= found.error * (1 - 1e-9)
             assert (worse | ~allowed).all()
 
