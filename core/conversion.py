@@ -36,8 +36,8 @@ from intaglio.bundle_files import (
     write_json,
     write_samples,
 )
-from intaglio.errors import RecipeError, Refusal, UnsupportedError
-from intaglio.passes.marks import is_quantized
+from intaglio.errors import InputError, RecipeError, Refusal, UnsupportedError
+from intaglio.passes.marks import is_integer, is_quantized
 from intaglio.pipeline import (
     PipelineResult,
     StepRecord,
@@ -224,6 +224,11 @@ def _open(
             remedy="leave one of them out",
         )
     model = read_onnx(path, shapes)
+    if is_integer(model):
+        raise InputError(
+            f"{path} is an integer artifact already",
+            remedy="convert the float model, or the quantized one, that it was made from",
+        )
     if plan is not None and is_quantized(model):
         raise RecipeError(
             f"{path.name} is quantized already, and keeps its scales",
@@ -259,6 +264,11 @@ def _open_data(
         return data, {"kind": "random", "samples": len(data), "path": None}
     if calibration is None:
         return None, {"kind": "none", "samples": 0, "path": None}
+    if recipe.data and (isinstance(calibration, Mapping) or not Path(calibration).is_dir()):
+        raise RecipeError(
+            f"data.{next(iter(recipe.data))} has no effect: arrays are taken as they are",
+            remedy="data.* is for folders of images and of wav files; leave it out",
+        )
     data = open_data(calibration, inputs, options=data_options(recipe))
     name = None if isinstance(calibration, Mapping) else Path(calibration).name
     return data, {"kind": "data", "samples": len(data), "path": name}
@@ -318,11 +328,9 @@ def _labelled(refusals: Sequence[Refusal], target: str, several: bool) -> list[R
 
 def _form(model: ir.Model) -> str:
     """``quantized``, ``integer`` (as its mark says) or ``float``."""
-    from intaglio.passes.lower.to_integer import FORM_KEY
-
     if is_quantized(model):
         return "quantized"
-    return model.metadata_props.get(FORM_KEY, "float")
+    return "integer" if is_integer(model) else "float"
 
 
 def _profile(recipe: Recipe, targets: Sequence[Target]) -> str:

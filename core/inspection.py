@@ -113,8 +113,7 @@ def inspect_model(
 
 
 def inspect_bundle(path: str | Path) -> dict[str, Any]:
-    """What is in a bundle: its manifest, its steps, whether its files are as written, and what its
-    artifacts measure here (each figure says how it was got).
+    """What is in a bundle, whether its files are as written, and what its artifacts measure here.
 
     Args:
         path: The bundle's folder.

@@ -128,7 +128,17 @@ def load_recipe(text: str | Path) -> Recipe:
     parts = [text] if isinstance(text, Path) else [part.strip() for part in text.split(",")]
     if not all(str(part) for part in parts):
         raise RecipeError(f"'{text}' names an empty recipe", remedy=_known_recipes())
-    return compose([_load_one(str(part), Path(), ()) for part in parts])
+    recipes = [_load_one(str(part), Path(), ()) for part in parts]
+    seen: set[str] = set()
+    for recipe in recipes:
+        own = {step.pass_name for step in recipe.steps}
+        if seen & own:
+            raise RecipeError(
+                f"the recipes {text} both run {min(seen & own)}: each is complete by itself",
+                remedy="give one of them, or write a recipe file with the steps you want",
+            )
+        seen |= own
+    return compose(recipes)
 
 
 def compose(recipes: Iterable[Recipe]) -> Recipe:

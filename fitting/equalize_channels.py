@@ -35,8 +35,8 @@ from intaglio.transforms.equalization import evening_factors, predicted_noise
 #: Strengths that are tried, the weakest first.
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
-#: The predicted error power must fall to this part of it: 1 dB, since a prediction is no more.
-WORTHWHILE = 0.8
+#: The predicted error power must fall to this part of it: smaller predicted gains were no gains.
+WORTHWHILE = 0.5
 
 
 class EqualizeChannelsConfig(PassConfig):

@@ -6,6 +6,10 @@ import onnx_ir as ir
 
 DONE_PREFIX = "intaglio.done."
 
+#: Metadata of a model in the integer form: its form, and its arithmetic profile.
+FORM_KEY = "intaglio.form"
+PROFILE_KEY = "intaglio.profile"
+
 #: Reason of the skip of every step that has nothing to do on a quantized model.
 ALREADY_QUANTIZED = "the model is quantized already; its own scales are kept"
 
@@ -35,3 +39,14 @@ def is_quantized(model: ir.Model) -> bool:
     """Whether ``model`` holds QuantizeLinear or DequantizeLinear: its scales are given then."""
     kinds = ("QuantizeLinear", "DequantizeLinear")
     return any(node.op_type in kinds for node in model.graph.all_nodes())
+
+
+def is_integer(model: ir.Model) -> bool:
+    """Whether ``model`` is in the integer form."""
+    return model.metadata_props.get(FORM_KEY) == "integer"
+
+
+def mark_integer(model: ir.Model, profile: str) -> None:
+    """Marks ``model`` as being in the integer form, in the arithmetic of ``profile``."""
+    model.metadata_props[FORM_KEY] = "integer"
+    model.metadata_props[PROFILE_KEY] = profile

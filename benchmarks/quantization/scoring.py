@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from benchmarks.quantization.cases import Case, TestSet
 from benchmarks.quantization.runners import Runner
 
-BATCH = 250
+# Larger batches are slower: the wide intermediate results of integer graphs leave the cache.
+BATCH = 25
 RESAMPLES = 2000
 
 

@@ -38,6 +38,9 @@ def find_float_tensors(model: ir.Model, *, border: bool = False) -> list[tuple[s
     allowed: set[str] = set()
     if border:
         outputs = {o.name for o in graph.output}
+        read = {name for node in graph.node for name in node.input}
+        # An input that nothing reads, or that is passed on as it came.
+        allowed.update(i.name for i in graph.input if i.name not in read)
         for node in graph.node:
             if node.op_type == "QuantizeLinear" and node.input[0] in {i.name for i in graph.input}:
                 allowed.update(node.input[:2])

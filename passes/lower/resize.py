@@ -162,27 +162,40 @@ def _are_quotients(node: ir.Node, scales: Sequence[float]) -> bool:
 def _sizes(scope: Scope, unit: Unit) -> ir.Value | None:
     """Sizes of all axes, computed where some are symbolic."""
     node, builder = unit.node, scope.builder
-    shape = node.outputs[0].shape
-    if shape is not None and all(isinstance(d, int) for d in shape):
-        return builder.constant([int(str(d)) for d in shape], "int64", f"{unit.name}_sizes")
-    source = scope.tensor(node.inputs[0]).value
+    after = list(node.outputs[0].shape or ())
+    sizes = [d if isinstance(d, int) else 0 for d in after]
+    if after and all(isinstance(d, int) for d in after):
+        return builder.constant(sizes, "int64", f"{unit.name}_sizes")
     scales = _stated_scales(node)
+    stated = node.inputs[3] if len(node.inputs) > 3 else None
     axes = attribute(node, "axes")
-    if scales is None and axes is None:
-        return scope.plain(node.inputs[3])
+    if stated is not None and constant_array(stated) is None:
+        given = scope.plain(stated)
+        return given if axes is None else _spread_sizes(scope, unit, given)
+    factors = [
+        0 if isinstance(d, int) else 1 if scales is None else int(scales[axis])
+        for axis, d in enumerate(after)
+    ]
+    source = scope.tensor(node.inputs[0]).value
     [dims] = builder.op("Shape", [source], "int64", f"{unit.name}_input_shape")
-    if scales is not None:
-        factors = builder.constant([int(s) for s in scales], "int64", f"{unit.name}_factors")
-        [sizes] = builder.op("Mul", [dims, factors], "int64", f"{unit.name}_sizes")
-        return sizes
-    stated = scope.plain(node.inputs[3])
-    rank = len(shape) if shape is not None else 0
-    order = [int(a) % rank for a in axes or ()]
+    times = builder.constant(factors, "int64", f"{unit.name}_factors")
+    [scaled] = builder.op("Mul", [dims, times], "int64", f"{unit.name}_symbolic_sizes")
+    static = builder.constant(sizes, "int64", f"{unit.name}_static_sizes")
+    [total] = builder.op("Add", [scaled, static], "int64", f"{unit.name}_sizes")
+    return total
+
+
+def _spread_sizes(scope: Scope, unit: Unit, stated: ir.Value | None) -> ir.Value:
+    """Computed sizes of some axes, with those of the input for the others."""
+    node, builder = unit.node, scope.builder
+    rank = len(node.inputs[0].shape or ()) if node.inputs[0] is not None else 0
+    order = [int(a) % rank for a in attribute(node, "axes")]
+    source = scope.tensor(node.inputs[0]).value
+    [dims] = builder.op("Shape", [source], "int64", f"{unit.name}_input_shape")
     parts: list[ir.Value | None] = []
     for axis in range(rank):
-        index = order.index(axis) if axis in order else axis
+        origin, index = (stated, order.index(axis)) if axis in order else (dims, axis)
         place = builder.constant([index], "int64", f"{unit.name}_axis_{axis}")
-        origin = stated if axis in order else dims
         parts += builder.op("Gather", [origin, place], "int64", f"{unit.name}_size_{axis}")
     [sizes] = builder.op("Concat", parts, "int64", f"{unit.name}_sizes", {"axis": 0})
     return sizes

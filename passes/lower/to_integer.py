@@ -8,7 +8,7 @@ no integer definition is refused by name, not guessed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import onnx_ir as ir
 
@@ -50,6 +50,7 @@ from intaglio.passes.lower.unit import (
     Unit,
     read_quantization,
 )
+from intaglio.passes.marks import is_integer, mark_integer
 from intaglio.passes.operators import (
     BINARY,
     CLAMPED_KERNELS,
@@ -87,9 +88,6 @@ LOWERINGS: Mapping[str, Lowering] = {
     "Sub": lower_add_sub,
 }
 
-FORM_KEY = "intaglio.form"
-PROFILE_KEY = "intaglio.profile"
-
 
 class ToIntegerConfig(PassConfig):
     """Options of :class:`ToInteger`.
@@ -118,7 +116,7 @@ class ToInteger(Pass):
             RecipeError: Unknown profile or io.
             UnsupportedError: Some operator has no integer form; every one is listed.
         """
-        if model.metadata_props.get(FORM_KEY) == "integer":
+        if is_integer(model):
             return outcome(model, [], [Skip("", "the model is integer already")])
         if self.config.io not in ("integer", "float"):
             raise RecipeError(
@@ -132,8 +130,7 @@ class ToInteger(Pass):
         driver = _Driver(model.graph, builder, self.config.io)
         changes = driver.run()
         driver.replace_graph()
-        model.metadata_props[FORM_KEY] = "integer"
-        model.metadata_props[PROFILE_KEY] = profile.name
+        mark_integer(model, profile.name)
         add_functions(model)
         return outcome(model, changes, facts={"profile": profile.name, "nodes": len(model.graph)})
 
@@ -421,6 +418,8 @@ class _Driver:
     def _border_output(self, value: ir.Value, name: str, found: Quantized) -> ir.Value:
         """The integers ``found`` as the output ``name`` of the graph."""
         builder, producer = self.builder, value.producer()
+        if value.is_graph_input():
+            return next(v for v in self.inputs if v.name == name)
         if self.io == "integer" and found.value.name == name:
             return found.value
         builder.begin([] if producer is None else [producer])
@@ -444,12 +443,26 @@ class _Driver:
         graph.inputs.clear()
         graph.initializers.clear()
         graph.inputs.extend(self.inputs)
-        graph.extend(self.builder.nodes)
+        graph.extend(_needed(self.builder.nodes, self.outputs))
         graph.outputs.extend(self.outputs)
         used = {v for node in graph for v in node.inputs if v is not None}
         for value in self.builder.initializers.values():
             if value in used:
                 graph.register_initializer(value)
+
+
+def _needed(nodes: Sequence[ir.Node], outputs: Sequence[ir.Value]) -> list[ir.Node]:
+    """The nodes that some output depends on, in order; the others let go of their inputs."""
+    wanted = set(outputs)
+    kept: list[ir.Node] = []
+    for node in reversed(nodes):
+        if wanted.intersection(node.outputs):
+            wanted.update(v for v in node.inputs if v is not None)
+            kept.append(node)
+            continue
+        for index in range(len(node.inputs)):
+            node.replace_input_with(index, None)  # else it counts as a reader
+    return kept[::-1]
 
 
 def _unit_nodes(value: ir.Value) -> list[ir.Node]:

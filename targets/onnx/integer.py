@@ -18,6 +18,14 @@ from intaglio.targets.onnx.session import OnnxSession
 
 _BOTH = ("int8", "int16")
 _TFLITE = "TFLite reference kernels"
+_ROUNDED = "float64, rounded once"
+#: Element-wise operators that TFLite computes with a formula of their own where they stand alone.
+_OWN_KERNELS = {
+    "Clip": f"{_TFLITE}: RELU_N1_TO_1, RELU6",
+    "HardSwish": f"{_TFLITE}: HARD_SWISH",
+    "LeakyRelu": f"{_TFLITE}: LEAKY_RELU",
+    "Relu": f"{_TFLITE}: RELU",
+}
 
 
 class OnnxInteger(Target):
@@ -67,7 +75,7 @@ class OnnxInteger(Target):
         kept = sorted(MOVES - {"AveragePool", "Resize", "Identity"})
         rows += [Capability(op, _BOTH, "moves values", "ONNX, on integers") for op in kept]
         rows += [
-            Capability(op, _BOTH, "one tensor input: a table", "float64, rounded once")
+            Capability(op, _BOTH, "one tensor input: a table", _OWN_KERNELS.get(op, _ROUNDED))
             for op in sorted(UNARY)
         ]
         rows += [

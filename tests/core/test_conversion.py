@@ -259,3 +259,17 @@ def test_progress_is_told(digits, digits_data, tmp_path):
     stages = {stage for stage, _, _ in heard}
     assert {"read", "calibrate.observe_ranges", "quantize.insert_qdq", "write"} <= stages
     assert any(done == total == 200 for _, done, total in heard)
+
+
+def test_an_integer_artifact_is_not_converted_again(digits, digits_data, tmp_path):
+    made = intaglio.convert(digits, calibration=digits_data, out=tmp_path / "first")
+    path = made.folder / "onnx-integer" / "model.onnx"
+    with pytest.raises(InputError, match="integer artifact already"):
+        intaglio.convert(path, calibration=digits_data, out=tmp_path / "second")
+
+
+def test_options_for_folders_are_an_error_with_arrays(digits, digits_data, tmp_path):
+    with pytest.raises(RecipeError, match="has no effect"):
+        intaglio.convert(
+            digits, calibration=digits_data, out=tmp_path / "out", sets=["data.scale=1.0"]
+        )

@@ -129,10 +129,18 @@ def test_set_in_a_file_speaks_like_the_command_line(tmp_path):
     assert load_recipe(path).steps == load_recipe("int16x8").steps
 
 
-def test_composition_concatenates_steps():
-    both = load_recipe("int8,int16x8")
-    assert both.name == "int8,int16x8"
-    assert both.steps == load_recipe("int8").steps + load_recipe("int16x8").steps
+def test_composition_concatenates_steps(tmp_path):
+    more = write(
+        tmp_path / "more.toml", 'name = "more"\n[[step]]\npass = "lower.shift_unsigned"\n'
+    )
+    both = load_recipe(f"int8,{more}")
+    assert both.name == "int8,more"
+    assert both.steps == load_recipe("int8").steps + load_recipe(more).steps
+
+
+def test_two_complete_recipes_are_refused():
+    with pytest.raises(RecipeError, match="complete by itself"):
+        load_recipe("int8,int16x8")
 
 
 def test_an_empty_part_of_a_composition_is_refused():

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from intaglio.transforms.equalization import balancing_factors, evening_factors
+from intaglio.transforms.equalization import balancing_factors, evening_factors, predicted_noise
 
 
 def powers_of_two(factors):
@@ -53,3 +53,26 @@ def test_factors_are_bounded():
     factors = evening_factors(np.array([2.0**-10, 1.0, 1.0]), 1.0)
     assert factors.min() == 2.0**-8
     assert factors.max() == 1
+
+
+@pytest.mark.parametrize(("weight_share", "spread"), [(0.0, 4), (1.0, 4), (1.0, 0)])
+def test_predicted_noise_is_what_rounding_at_random_gives(weight_share, spread):
+    generator = np.random.default_rng(0)
+    magnitudes = np.exp2(generator.integers(-spread, spread + 1, 32).astype(float))
+    x = generator.uniform(0, 1, (4000, 32)) * magnitudes
+    magnitudes = x.max(axis=0)
+    weight = generator.standard_normal((24, 32))
+    for factors in (np.ones(32), evening_factors(magnitudes)):
+        even, scaled = x / factors, weight * factors
+        step = even.max() / 255
+        rounded = np.rint(even / step) * step
+        error = np.square((rounded - even) @ scaled.T).mean(axis=0).sum()
+        if weight_share:
+            steps = np.abs(scaled).max(axis=1, keepdims=True) / 127
+            coarse = np.rint(scaled / steps) * steps
+            error += np.square(even @ (coarse - scaled).T).mean(axis=0).sum()
+        powers = np.square(x - x.mean(axis=0)).mean(axis=0) + np.square(x.mean(axis=0))
+        predicted = predicted_noise(
+            factors, magnitudes, powers, weight.reshape(1, 24, 32, 1), weight_share
+        )
+        assert 0.5 < predicted / error < 2
