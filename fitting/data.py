@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intaglio.errors import InputError, RecipeError
-from intaglio.fitting.array_sources import ArraySource, MemoryArray, open_arrays
+from intaglio.fitting.array_sources import ArraySource, open_arrays
 from intaglio.fitting.data_options import DataOptions
 from intaglio.fitting.file_sources import open_folder
 from intaglio.targets.base import TensorSpec
@@ -379,4 +379,4 @@ def _convert(array: NDArray[Any], spec: TensorSpec, label: str, start: int) -> N
     return np.ascontiguousarray(array.astype(wanted, copy=False))
 
 
-__all__ = ["CalibrationData", "DataOptions", "MemoryArray", "open_data", "random_data"]
+__all__ = ["CalibrationData", "DataOptions", "open_data", "random_data"]

@@ -196,10 +196,13 @@ def _teacher_forced(quantized: ir.Model):
     made = {o: n for n in graph.node for o in n.output}
     infos = {i.name: i for i in graph.value_info}
     notes = {str(v.name): v for v in all_values(quantized)}
+    read = {name for n in graph.node for name in n.input} | {o.name for o in graph.output}
     points: dict[str, Any] = {}
     for node in graph.node:
         if node.op_type != "DequantizeLinear" or node.input[0] in constants:
             continue
+        if node.output[0] not in read:
+            continue  # an input that nothing reads
         name = node.input[0]
         value = notes[node.output[0]]
         source = get_source_value(value) or made[name].input[0]
