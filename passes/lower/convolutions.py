@@ -265,9 +265,7 @@ def _prove_fitting(
 def _reach(source: Quantized) -> int:
     """Largest magnitude of ``q - zero point``."""
     quantization = source.quantization
-    return max(
-        quantization.maximum - source.zero_point, source.zero_point - quantization.minimum
-    )
+    return max(quantization.maximum - source.zero_point, source.zero_point - quantization.minimum)
 
 
 def _bias_codes(

@@ -243,9 +243,7 @@ def _leaky_relu(scope: Scope, unit: Unit, source: Quantized) -> ir.Value:
     return result
 
 
-def _domain(
-    scope: Scope, unit: Unit, root: ir.Value, source: Quantized
-) -> tuple[float, float]:
+def _domain(scope: Scope, unit: Unit, root: ir.Value, source: Quantized) -> tuple[float, float]:
     """Where the function of a region with an int16 input is defined.
 
     16-bit tensors are symmetric, so half of their integers stand for numbers that a square root or

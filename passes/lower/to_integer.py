@@ -244,7 +244,9 @@ class _Driver:
                 "use int8 or int16, per tensor",
             )
         if output.dtype == "int16" and output.zero_point[0] != 0:
-            raise RefusedError("an int16 tensor with a zero point has no kernel", "use symmetric int16")
+            raise RefusedError(
+                "an int16 tensor with a zero point has no kernel", "use symmetric int16"
+            )
         if value.is_graph_input():
             self._quantized[node.outputs[0]] = self._input(value, output, node.outputs[0])
             return

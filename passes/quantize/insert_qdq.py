@@ -138,7 +138,11 @@ class _Editor:
         self.graph = graph
         # Read before anything is edited: regions are found on the float graph.
         self.roots = find_units(graph).roots
-        values = [*graph.inputs, *graph.initializers.values(), *(v for n in graph for v in n.outputs)]
+        values = [
+            *graph.inputs,
+            *graph.initializers.values(),
+            *(v for n in graph for v in n.outputs),
+        ]
         self.taken = {str(v.name) for v in values} | {str(n.name) for n in graph}
 
     def fresh(self, base: str) -> str:
@@ -154,7 +158,9 @@ class _Editor:
         users = [use.node for use in value.uses()]
         codes = self.initializer(f"{name}_quantized", quantization.quantize(array))
         axis = [] if quantization.axis is None else [ir.AttrInt64("axis", quantization.axis)]
-        node = self.node("DequantizeLinear", [codes, *self.parameters(name, quantization)], axis, name)
+        node = self.node(
+            "DequantizeLinear", [codes, *self.parameters(name, quantization)], axis, name
+        )
         self.name_output(node, f"{name}_dequantized", value)
         inherit_sources([node], users[:1])
         if users:

@@ -118,7 +118,9 @@ class PlanTensors(Pass):
         if any(_represents(value, sixteen) for value in members):
             chosen.add("int16")
         # Where members of a class disagree, the finer one is what all of them can live with.
-        dtype = "int16" if "int16" in chosen else next(iter(chosen), None) or self.config.activations
+        dtype = (
+            "int16" if "int16" in chosen else next(iter(chosen), None) or self.config.activations
+        )
         low, high = float("inf"), float("-inf")
         found: tuple[float, float] | None
         for value in members:

@@ -130,9 +130,7 @@ def test_set_in_a_file_speaks_like_the_command_line(tmp_path):
 
 
 def test_composition_concatenates_steps(tmp_path):
-    more = write(
-        tmp_path / "more.toml", 'name = "more"\n[[step]]\npass = "lower.shift_unsigned"\n'
-    )
+    more = write(tmp_path / "more.toml", 'name = "more"\n[[step]]\npass = "lower.shift_unsigned"\n')
     both = load_recipe(f"int8,{more}")
     assert both.name == "int8,more"
     assert both.steps == load_recipe("int8").steps + load_recipe(more).steps
