@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import onnx_ir as ir
 
+from intaglio.passes.annotations import get_quantization
 from intaglio.targets.base import TensorSpec, spec_of
 from intaglio.transforms.scales import TensorQuantization
 
@@ -46,7 +47,8 @@ def border_specs(
     """
     specs = []
     for value in values:
-        known = quantization.get(str(value.name))
+        # An integer graph says it itself; uint8 has become int8 there.
+        known = get_quantization(value) or quantization.get(str(value.name))
         same = (
             known is not None
             and value.dtype is not None

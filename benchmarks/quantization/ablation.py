@@ -116,7 +116,7 @@ def measure(case: Case, variants: list[Variant], seeds: list[int]) -> dict[str, 
                 path = bundle.folder / bundle.artifact("onnx-qdq").path
                 result = scoring.run(Runner(path, case.input), case, test, free)
                 columns = found.setdefault(variant.name, {"sqnr_db": [], "seconds": []})
-                columns["sqnr_db"].append(round(scoring.sqnr_db(expected, result), 3))
+                columns["sqnr_db"].append(round(scoring.sqnr_db(expected, result) or 0.0, 3))
                 columns["seconds"].append(round(seconds, 2))
                 print(
                     f"{case.name}, draw {seed}, {variant.name}: {columns['sqnr_db'][-1]:.2f} dB "

@@ -197,8 +197,9 @@ def _score(reference: _Float, runner: Runner, seed: int, collected: _Collected) 
         if case.classes:
             same = (expected.decisions == result.decisions)[keep]
             collected.add(test.name, "agreement", float(same.mean()))
-        if test.drop is None:
-            collected.add(test.name, "sqnr_db", scoring.sqnr_db(expected, result))
+        ratio = None if test.drop is not None else scoring.sqnr_db(expected, result)
+        if ratio is not None:
+            collected.add(test.name, "sqnr_db", ratio)
 
 
 def _describe(test: TestSet, reference: _Float) -> dict[str, Any]:

@@ -86,9 +86,14 @@ def psnr(output: NDArray[np.float32], target: NDArray[np.float32], border: int) 
     return float(10 * np.log10(255**2 / np.mean(error**2)))
 
 
-def sqnr_db(reference: Result, test: Result) -> float:
-    """Signal to noise of the logits over all samples; of several outputs, the mean of each."""
-    if reference.logits and test.logits:
+def sqnr_db(reference: Result, test: Result) -> float | None:
+    """Signal to noise of the logits over all samples; of several outputs, the mean of each.
+
+    None where one of the two does not show its logits: probabilities would compare better.
+    """
+    if bool(reference.logits) != bool(test.logits):
+        return None
+    if reference.logits:
         columns = [(reference.logits, test.logits)]
     else:
         columns = [

@@ -25,7 +25,7 @@ def lower_add_sub(scope: Scope, unit: Unit) -> ir.Value:
     The left shift is 20 for int8 and 15 where an operand or the result is int16.
     """
     node, builder = unit.node, scope.builder
-    first, second = (scope.tensor(v) for v in node.inputs)
+    first, second = _operands(scope, node)
     dtypes = (first.dtype, second.dtype, unit.output.dtype)
     left_shift = 15 if "int16" in dtypes else 20
     twice = 2.0 * max(first.scale, second.scale)
@@ -51,7 +51,7 @@ def lower_add_sub(scope: Scope, unit: Unit) -> ir.Value:
 def lower_mul(scope: Scope, unit: Unit) -> ir.Value:
     """MUL: one rescale of the product."""
     node, builder = unit.node, scope.builder
-    first, second = (scope.tensor(v) for v in node.inputs)
+    first, second = _operands(scope, node)
     dtypes = (first.dtype, second.dtype, unit.output.dtype)
     rounding = builder.profile.rounding("mul", "int16" if "int16" in dtypes else "int8")
     inputs = [
@@ -67,6 +67,13 @@ def lower_mul(scope: Scope, unit: Unit) -> ir.Value:
         operator, inputs, unit.output.dtype, unit.name, _to(unit.output.dtype), unit.shape
     )
     return result
+
+
+def _operands(scope: Scope, node: ir.Node) -> list[Quantized]:
+    """Both operands; a constant in float is written in the type of the other one."""
+    computed = [scope.tensor(v).dtype for v in node.inputs if scope.constant(v) is None]
+    dtype = "int16" if "int16" in computed else "int8"
+    return [scope.operand(v, dtype) for v in node.inputs]
 
 
 def lower_mean(scope: Scope, unit: Unit) -> ir.Value:
@@ -138,12 +145,14 @@ def _fold_count(fixed: FixedPoint, count: int) -> tuple[int, int]:
 
 
 def lower_prelu(scope: Scope, unit: Unit) -> ir.Value:
-    """PRELU: one rescale for each sign, slopes int8 symmetric."""
+    """PRELU: one rescale for each sign; slopes symmetric, int8, or int16 as the input is."""
     node, builder = unit.node, scope.builder
     source = scope.tensor(node.inputs[0])
-    slope = scope.tensor(node.inputs[1])
-    if slope.dtype != "int8" or slope.zero_point != 0 or slope.quantization.per_channel:
-        raise RefusedError("its slopes must be int8, per tensor, with zero point 0")
+    slope = scope.slope(node.inputs[1], source.dtype)
+    if slope.zero_point != 0 or slope.quantization.per_channel:
+        raise RefusedError("its slopes must be symmetric, with one scale")
+    if slope.dtype == "int16" and source.dtype != "int16":
+        raise RefusedError("its slopes must be int8, as its input is")
     rounding = builder.profile.rounding("prelu", source.dtype)
     inputs = [
         source.value,

@@ -13,7 +13,11 @@ from numpy.typing import NDArray
 from intaglio.passes.lower.builder import Builder, Quantized
 from intaglio.passes.lower.refused import RefusedError
 from intaglio.passes.operators import constant_array, is_constant, is_float
-from intaglio.transforms.scales import TensorQuantization
+from intaglio.transforms.scales import (
+    TensorQuantization,
+    activation_quantization,
+    weight_quantization,
+)
 
 UNBOUNDED = (float("-inf"), float("inf"))
 
@@ -75,6 +79,35 @@ class Scope:
             f"its input '{name}' is not quantized",
             "the operator before it has no integer form, or lies outside the QuantizeLinear/"
             "DequantizeLinear pairs of the file",
+        )
+
+    def operand(self, value: ir.Value | None, dtype: str) -> Quantized:
+        """Like :meth:`tensor`; a constant that a file leaves in float gets its own range.
+
+        Args:
+            value: The operand.
+            dtype: Of the integers to write a constant in.
+        """
+        constant = None if value is None else self.constant(value)
+        if value is None or constant is None or constant.codes is not None:
+            return self.tensor(value)
+        low, high = float(constant.real.min()), float(constant.real.max())
+        meaning = activation_quantization(low, high, dtype)
+        return self._written(value, constant, meaning)
+
+    def slope(self, value: ir.Value | None, dtype: str) -> Quantized:
+        """Like :meth:`operand`, for a factor: symmetric."""
+        constant = None if value is None else self.constant(value)
+        if value is None or constant is None or constant.codes is not None:
+            return self.tensor(value)
+        return self._written(value, constant, weight_quantization(constant.real, None, dtype))
+
+    def _written(
+        self, value: ir.Value, constant: Constant, meaning: TensorQuantization
+    ) -> Quantized:
+        codes = meaning.quantize(constant.real)
+        return Quantized(
+            self.builder.constant(codes, meaning.dtype, f"{value.name}_codes"), meaning
         )
 
     def constant(self, value: ir.Value | None) -> Constant | None:

@@ -152,7 +152,9 @@ class PlanTensors(Pass):
 
     def _parameters(self, node: ir.Node) -> Iterable[Change]:
         if node.op_type == "PRelu":
-            _plan_constant(node.inputs[1], None)
+            # A slope of 8 bits would leave 8 bits of a negative number.
+            wide = _operand_dtype(node, self.config.activations) == "int16"
+            _plan_constant(node.inputs[1], None, "int16" if wide else "int8")
         elif node.op_type in ("Add", "Sub", "Mul") and not is_elementwise(node):
             for value in node.inputs:
                 array = constant_array(value) if is_constant(value) else None
@@ -212,10 +214,10 @@ def weight_axis(node: ir.Node) -> int:
     return 1 if node.op_type == "ConvTranspose" else 0
 
 
-def _plan_constant(value: ir.Value | None, axis: int | None) -> None:
+def _plan_constant(value: ir.Value | None, axis: int | None, dtype: str = "int8") -> None:
     array = constant_array(value) if is_constant(value) else None
     if value is not None and array is not None:
-        set_quantization(value, weight_quantization(array, axis))
+        set_quantization(value, weight_quantization(array, axis, dtype))
 
 
 def _operand_dtype(node: ir.Node, default: str) -> str:

@@ -258,7 +258,7 @@ def tolerance(
             steps = 1 / 256 + 256 * (_input_scale(node.inputs[0]) or 0)
             allowed += steps / out_scale
     root = _table_root(nodes)
-    if root is not None and "int16" in _input_dtypes(nodes[0]):
+    if root is not None and root.producer().inputs[0].dtype == ir.DataType.INT16:
         return allowed + _variation(quantized, nodes, root, codes, out_scale), label
     return allowed, label
 
