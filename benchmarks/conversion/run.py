@@ -10,11 +10,10 @@ time of ``intaglio --help``, the best of five.
 from __future__ import annotations
 
 import argparse
-import os
+import json
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from benchmarks.common import (
 from benchmarks.quantization import datasets
 
 RESULTS = Path(__file__).resolve().parent / "results"
+METER = Path(__file__).resolve().parent / "meter.py"
 
 SECONDS_ALLOWED = 60.0
 GROWTH_ALLOWED = 0.10
@@ -65,30 +65,26 @@ def run_child(command: Sequence[str]) -> dict[str, float]:
     """Runs a command; returns its wall time and the peak memory that the system counted.
 
     Args:
-        command: Program and arguments.
+        command: Program (a path) and arguments.
 
     Returns:
-        ``seconds`` and ``peak_memory_mb`` (10^6 bytes).
+        ``seconds``, ``processor_seconds`` and ``peak_memory_mb`` (10^6 bytes).
 
     Raises:
         RuntimeError: The command failed; its output is in the message.
     """
-    start = time.perf_counter()
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    assert child.stdout is not None
-    output = child.stdout.read()
-    # wait4 tells the memory of this child alone; getrusage would tell that of the largest so far.
-    _, status, usage = os.wait4(child.pid, 0)
-    seconds = time.perf_counter() - start
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)} failed:\n{output.decode(errors='replace')}")
-    unit = 1 if sys.platform == "darwin" else 1024
-    return {
-        "seconds": round(seconds, 3),
-        "processor_seconds": round(usage.ru_utime + usage.ru_stime, 3),
-        "peak_memory_mb": round(usage.ru_maxrss * unit / 1e6, 1),
-    }
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "figures.json"
+        done = subprocess.run(
+            [sys.executable, str(METER), str(out), *command],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+        figures: dict[str, float] = json.loads(out.read_text(encoding="utf-8"))
+    return figures
 
 
 def intaglio_command(*arguments: str) -> list[str]:

@@ -1,10 +1,10 @@
 """Gives every tensor that needs a quantization of its own a name of its own.
 
 Two cases. A constant that several operators share is copied, since each has a scale of its own for
-it: a bias is at ``s_x * s_w``, a weight or a slope is symmetric, an operand of Add is not. And an input of Concat that also goes
-elsewhere, comes from the graph's border, or has a scale fixed by its producer gets an Identity in
-front of the Concat: Concat wants one scale for all inputs, and the Identity becomes the requantizer
-instead of forcing that scale on the other readers.
+it: a bias is at ``s_x * s_w``, a weight or a slope is symmetric, an operand of Add is not. And an
+input of Concat that also goes elsewhere, comes from the graph's border, or has a scale fixed by its
+producer gets an Identity in front of the Concat: Concat wants one scale for all inputs, and the
+Identity becomes the requantizer instead of forcing that scale on the other readers.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,9 @@ from intaglio.passes.provenance import SOURCES_KEY, stamp_sources
 from intaglio.passes.quantize.insert_qdq import InsertQdq
 from intaglio.passes.quantize.isolate_tensors import IsolateTensors
 from intaglio.passes.quantize.plan_tensors import PlanTensors
+from intaglio.recipe import load_recipe
+from intaglio.registry import load_pass
+from intaglio.targets.onnx.read import read_proto
 from intaglio.targets.onnx.session import make_session, with_outputs
 from intaglio.transforms.scales import TensorQuantization
 
@@ -60,6 +64,16 @@ def run(model: ir.Model | onnx.ModelProto, feeds: Mapping[str, Any], inner: Sequ
     session = make_session(data, optimize=False, threads=1)
     names = [o.name for o in session.get_outputs()]
     return dict(zip(names, session.run(None, dict(feeds)), strict=True))
+
+
+def canonical(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph after the reader and the canonicalization of the recipes."""
+    copy = onnx.ModelProto.FromString(proto.SerializeToString())
+    model = read_proto(copy, Path("graph.onnx"), {})
+    for step in load_recipe("int8").steps:
+        if step.pass_name.startswith("canonicalize."):
+            _twice(load_pass(step.pass_name)(), model)
+    return ir.to_proto(model)
 
 
 def convert(proto: onnx.ModelProto, feeds: Mapping[str, np.ndarray], options: Options) -> Converted:

@@ -49,7 +49,9 @@ class Case:
     def __init__(self, proto: onnx.ModelProto, codes: dict[str, np.ndarray], profile: str) -> None:
         graph = proto.graph
         self.constants = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
-        self.kinds = [n for n in graph.node if n.op_type not in ("QuantizeLinear", "DequantizeLinear")]
+        self.kinds = [
+            n for n in graph.node if n.op_type not in ("QuantizeLinear", "DequantizeLinear")
+        ]
         self.codes = {k: v.astype(np.int64) for k, v in codes.items()}
         self.profile = profile
 
@@ -85,7 +87,9 @@ class Case:
         table = ROUNDINGS[self.profile, self.dtype(tensor)]
         return table.get(kind, table["else"])
 
-    def finish(self, acc: Any, scale: Any, rounding: Any, low: float = -math.inf, high: float = math.inf):
+    def finish(
+        self, acc: Any, scale: Any, rounding: Any, low: float = -math.inf, high: float = math.inf
+    ):
         """Rescale, zero point, clamp of the output ``y``; ``scale`` a number or one a channel.
 
         Per-channel scales go with axis 1, or with the last axis where there are two or fewer.
@@ -183,7 +187,11 @@ def add(case: Case, other: str, sign: int, low: float = -math.inf) -> np.ndarray
     for tensor in ("x", other):
         multiplier, shift = fixed_point(case.scale(tensor) / twice)
         wide = case.centered(tensor).astype(object) << left
-        terms.append(np.vectorize(lambda v, m=multiplier, s=shift: rounding(int(v), m, s), otypes=[object])(wide))
+        terms.append(
+            np.vectorize(lambda v, m=multiplier, s=shift: rounding(int(v), m, s), otypes=[object])(
+                wide
+            )
+        )
     total = terms[0] + sign * terms[1]
     return case.finish(total, twice / (2.0**left * case.scale("y")), rounding, low)
 

@@ -23,6 +23,24 @@ def test_uint8_files_compute_the_same_real_values_as_int8():
     assert np.abs(codes - meaning.quantize(unsigned)).max() <= 1
 
 
+def test_a_name_that_is_taken_is_not_taken_for_the_result():
+    model, feeds = quantize(GRAPHS["conv_relu"][0](), activations="uint8")
+    graph = model.graph
+    for name in ("x_zero_point", "y_zero_point"):
+        other = ir.tensor(np.array(7, np.int8), name=f"{name}_int8")
+        graph.register_initializer(
+            ir.Value(
+                name=other.name,
+                shape=other.shape,
+                type=ir.TensorType(other.dtype),
+                const_value=other,
+            )
+        )
+    before = run(model, feeds)["y"]
+    ShiftUnsigned()(model)
+    np.testing.assert_array_equal(run(model, feeds)["y"], before)
+
+
 def test_missing_zero_point_means_zero_and_becomes_minus_128():
     proto = GRAPHS["relu"][0]()
     model, feeds = quantize(proto, activations="uint8")
