@@ -137,7 +137,7 @@ def lower_concat(scope: Scope, unit: Unit) -> ir.Value:
     inputs: list[ir.Value | None] = []
     for index, value in enumerate(node.inputs):
         constant = scope.constant(value)
-        if constant is not None and constant.codes is None:
+        if constant is not None and constant.quantization != unit.output:
             codes = unit.output.quantize(constant.real)
             inputs.append(builder.constant(codes, unit.output.dtype, f"{unit.name}_{index}"))
             continue

@@ -7,7 +7,8 @@ Gather along each axis, which is exact for any scale; a linear one is refused.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -239,11 +240,11 @@ def _nearest_places(node: ir.Node, old: int, new: int, scale: float) -> NDArray[
             position = np.zeros_like(x)
     else:
         raise RefusedError(f"coordinate mode '{mode}' has no integer form with such a scale")
-    rounding = text(node, "nearest_mode", "round_prefer_floor")
-    rounded = {
+    round_to_element: Mapping[str, Callable[[Any], Any]] = {
         "floor": np.floor,
         "ceil": np.ceil,
         "round_prefer_floor": lambda p: np.ceil(p - half),
         "round_prefer_ceil": lambda p: np.floor(p + half),
-    }[rounding](position)
-    return np.clip(rounded.astype(np.int64), 0, old - 1)
+    }
+    rounded = round_to_element[text(node, "nearest_mode", "round_prefer_floor")](position)
+    return np.asarray(np.clip(rounded.astype(np.int64), 0, old - 1))

@@ -49,6 +49,7 @@ from intaglio.passes.lower.unit import (
     Scope,
     Unit,
     read_quantization,
+    require_kernel,
 )
 from intaglio.passes.marks import is_integer, mark_integer
 from intaglio.passes.operators import (
@@ -219,11 +220,16 @@ class _Driver:
             return
         if codes in self._quantized:
             found = self._quantized[codes]
+            quantization = read_quantization(node)
+            require_kernel(quantization)
             if found is not None:
-                self.scope.known[node.outputs[0]] = found
+                # Its scale may be another than that of the QuantizeLinear: the same integers,
+                # read as other numbers.
+                self.scope.known[node.outputs[0]] = Quantized(found.value, quantization)
             return
         if codes.is_graph_input():
             quantization = read_quantization(node)
+            require_kernel(quantization)
             self._input(codes, quantization, node.outputs[0])
             return
         raise RefusedError(
@@ -237,16 +243,7 @@ class _Driver:
         # Unless it is lowered below, what depends on it is skipped: one refusal, not a cascade.
         self._quantized[node.outputs[0]] = None
         output = read_quantization(node)
-        if output.dtype not in ("int8", "int16") or output.per_channel:
-            raise RefusedError(
-                f"activations quantized as {'per-channel ' * output.per_channel}{output.dtype} "
-                "have no integer kernels",
-                "use int8 or int16, per tensor",
-            )
-        if output.dtype == "int16" and output.zero_point[0] != 0:
-            raise RefusedError(
-                "an int16 tensor with a zero point has no kernel", "use symmetric int16"
-            )
+        require_kernel(output)
         if value.is_graph_input():
             self._quantized[node.outputs[0]] = self._input(value, output, node.outputs[0])
             return

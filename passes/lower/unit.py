@@ -70,6 +70,7 @@ class Scope:
                     f"its constant input '{value.name}' is not quantized",
                     "put QuantizeLinear/DequantizeLinear around it, or convert the float model",
                 )
+            require_kernel(constant.quantization)
             codes = self.builder.constant(
                 constant.codes, constant.quantization.dtype, f"{value.name}_codes"
             )
@@ -84,12 +85,14 @@ class Scope:
     def operand(self, value: ir.Value | None, dtype: str) -> Quantized:
         """Like :meth:`tensor`; a constant that a file leaves in float gets its own range.
 
+        So does one in integers that no kernel takes, such as int32 or a scale for each channel.
+
         Args:
             value: The operand.
             dtype: Of the integers to write a constant in.
         """
         constant = None if value is None else self.constant(value)
-        if value is None or constant is None or constant.codes is not None:
+        if value is None or constant is None or has_kernel(constant.quantization):
             return self.tensor(value)
         low, high = float(constant.real.min()), float(constant.real.max())
         meaning = activation_quantization(low, high, dtype)
@@ -98,7 +101,10 @@ class Scope:
     def slope(self, value: ir.Value | None, dtype: str) -> Quantized:
         """Like :meth:`operand`, for a factor: symmetric."""
         constant = None if value is None else self.constant(value)
-        if value is None or constant is None or constant.codes is not None:
+        stated = None if constant is None else constant.quantization
+        if value is None or constant is None:
+            return self.tensor(value)
+        if stated is not None and has_kernel(stated) and stated.zero_point[0] == 0:
             return self.tensor(value)
         return self._written(value, constant, weight_quantization(constant.real, None, dtype))
 
@@ -240,6 +246,33 @@ def read_quantization(node: ir.Node) -> TensorQuantization:
         )
     except ValueError as error:
         raise RefusedError(str(error)) from error
+
+
+def has_kernel(quantization: TensorQuantization | None) -> bool:
+    """Whether integer kernels take operands that are quantized so."""
+    return (
+        quantization is not None
+        and quantization.dtype in ("int8", "int16")
+        and not quantization.per_channel
+        and (quantization.dtype == "int8" or quantization.zero_point[0] == 0)
+    )
+
+
+def require_kernel(quantization: TensorQuantization) -> None:
+    """Refuses tensors that are quantized as no integer kernel takes them.
+
+    Raises:
+        RefusedError: They are.
+    """
+    if has_kernel(quantization):
+        return
+    if quantization.dtype == "int16" and not quantization.per_channel:
+        raise RefusedError("an int16 tensor with a zero point has no kernel", "use symmetric int16")
+    raise RefusedError(
+        f"tensors quantized as {'per-channel ' * quantization.per_channel}{quantization.dtype} "
+        "have no integer kernels",
+        "use int8 or int16, per tensor",
+    )
 
 
 def attribute(node: ir.Node, name: str, default: Any = None) -> Any:

@@ -123,7 +123,7 @@ def _rows(node: ir.Node, weights: NDArray[Any]) -> NDArray[Any]:
         return weights.reshape(weights.shape[0], -1)
     group = node.attributes.get_int("group", 1)
     split = weights.reshape(group, weights.shape[0] // group, weights.shape[1], -1)
-    return split.swapaxes(1, 2).reshape(group * weights.shape[1], -1)
+    return np.asarray(split.swapaxes(1, 2).reshape(group * weights.shape[1], -1))
 
 
 def _producer_name(value: ir.Value | None) -> str:
