@@ -222,6 +222,12 @@ class _Driver:
             found = self._quantized[codes]
             quantization = read_quantization(node)
             require_kernel(quantization)
+            differs = found is not None and found.quantization != quantization
+            if differs and node.outputs[0].is_graph_output():
+                raise RefusedError(
+                    "its scale is not that of the QuantizeLinear before it",
+                    "give both the same scale and zero point",
+                )
             if found is not None:
                 # Its scale may be another than that of the QuantizeLinear: the same integers,
                 # read as other numbers.

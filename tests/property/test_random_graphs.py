@@ -20,8 +20,8 @@ _COMMON = {
 
 @st.composite
 def conversions(draw):
-    activations = draw(st.sampled_from(["int8", "int8", "int16"]))
-    mixed = draw(st.lists(st.integers(0, 50), max_size=3)) if activations == "int8" else []
+    activations = draw(st.sampled_from(["int8", "int8", "int16", "uint8"]))
+    mixed = draw(st.lists(st.integers(0, 50), max_size=3)) if activations != "int16" else []
     return Options(
         activations=activations,
         sixteen=tuple(mixed),

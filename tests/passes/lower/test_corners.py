@@ -6,13 +6,11 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from onnx import helper, numpy_helper
 
 from intaglio.errors import RecipeError, UnsupportedError
 from intaglio.passes.annotations import all_values, set_precision, set_range
 from intaglio.passes.lower.to_integer import ToInteger
 from intaglio.passes.operators import is_constant, is_float
-from intaglio.passes.provenance import stamp_sources
 from intaglio.passes.quantize.plan_tensors import PlanTensors
 from tests.passes.lower.corner_graphs import ACCEPTED, REFUSED, chain, normal, one
 from tests.passes.lower.float_graphs import GRAPHS, Graph
@@ -158,60 +156,6 @@ def test_wide_rescale_refuses_scales_its_kernel_does_not_have():
     scale.const_value = ir.tensor(np.float32(1e-12), name=scale.name)
     with pytest.raises(UnsupportedError, match="far too small"):
         ToInteger()(quantized)
-
-
-def _quantized(kind, dequantized_bias=True, **attributes):
-    """A file by another tool: a layer between pairs, its bias of any shape."""
-    rng = np.random.default_rng(0)
-    weight = rng.integers(-127, 128, (4, 5)).astype(np.int8)
-    constants = {
-        "xs": np.float32(0.02),
-        "xz": np.int8(3),
-        "ws": np.float32(0.01),
-        "wz": np.int8(0),
-        "ys": np.float32(0.05),
-        "yz": np.int8(-4),
-        "w": weight,
-        "b": attributes.pop("bias"),
-        "bs": np.float32(0.02 * 0.01),
-    }
-    nodes = [
-        helper.make_node("QuantizeLinear", ["x", "xs", "xz"], ["xq"]),
-        helper.make_node("DequantizeLinear", ["xq", "xs", "xz"], ["xd"]),
-        helper.make_node("DequantizeLinear", ["w", "ws", "wz"], ["wd"]),
-        helper.make_node("DequantizeLinear", ["b", "bs"], ["bd"]),
-        helper.make_node(kind, ["xd", "wd", "bd"], ["v"], name="layer", transB=1, **attributes),
-        helper.make_node("QuantizeLinear", ["v", "ys", "yz"], ["vq"]),
-        helper.make_node("DequantizeLinear", ["vq", "ys", "yz"], ["y"]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "g",
-        [helper.make_tensor_value_info("x", 1, [4, 5])],
-        [helper.make_tensor_value_info("y", 1, [4, 4])],
-        [numpy_helper.from_array(np.asarray(v), k) for k, v in constants.items()],
-    )
-    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
-    model = ir.from_proto(onnx.shape_inference.infer_shapes(proto))
-    stamp_sources(model)
-    return model
-
-
-@pytest.mark.parametrize("shape", [(4,), (1, 4), (1,), ()])
-def test_bias_of_a_quantized_file_may_be_written_in_several_ways(shape):
-    bias = np.arange(100, 100 + int(np.prod(shape)), dtype=np.int32).reshape(shape)
-    model = _quantized("Gemm", bias=bias)
-    x = np.random.default_rng(1).normal(0, 1, (4, 5)).astype(np.float32)
-    expected = run(model, {"x": x}, ["vq"])["vq"]
-    integer = ToInteger()(model).model
-    codes = np.clip(np.rint(x / np.float32(0.02)) + 3, -128, 127).astype(np.int8)
-    assert np.abs(run(integer, {"x": codes})["y"].astype(int) - expected).max() <= 1
-
-
-def test_bias_that_is_a_column_is_refused_not_taken_for_a_row():
-    model = _quantized("Gemm", bias=np.arange(4, dtype=np.int32).reshape(4, 1))
-    with pytest.raises(UnsupportedError, match="no vector"):
-        ToInteger()(model)
 
 
 def test_clip_by_a_computed_bound_is_refused():
