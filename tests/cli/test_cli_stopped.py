@@ -33,6 +33,11 @@ def hashes(folder):
     }
 
 
+def hear_interrupts():
+    """For the child: a shell that runs the tests in the background makes it ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def litter(folder):
     return [path.name for path in folder.iterdir() if path.name.startswith(".")]
 
@@ -59,6 +64,7 @@ def test_a_signal_while_calibrating(place, digits, number, code):
             "--calibration", "many.npy", "--out", "out",
         ],
         cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=hear_interrupts,
     )  # fmt: skip
     heard = []
     for line in process.stderr:
@@ -85,6 +91,7 @@ def test_a_signal_while_writing(place, digits, digits_data):
                 "--calibration", str(digits_data), "--out", "out", "--set", "bundle.samples=7",
             ],
             cwd=place, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            preexec_fn=hear_interrupts,
         )  # fmt: skip
         while process.poll() is None and not litter(place):
             time.sleep(0.0005)

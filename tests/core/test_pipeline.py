@@ -244,7 +244,12 @@ def test_the_reference_follows_exact_steps_that_need_data_and_has_no_notes():
 
     result = run_recipe(
         model,
-        recipe("calibrate.equalize_channels", "calibrate.observe_ranges", "quantize.plan_tensors"),
+        recipe(
+            "calibrate.equalize_channels",
+            "calibrate.observe_ranges",
+            "quantize.plan_tensors",
+            **{"calibrate.equalize_channels": {"strength": 1.0}},
+        ),
         data=data,
     )
 
