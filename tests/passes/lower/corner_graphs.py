@@ -228,6 +228,13 @@ ACCEPTED: dict[str, Callable[[], onnx.ModelProto]] = {
     "average_ceil": lambda: one(
         "AveragePool", [2, 3, 6, 7], kernel_shape=[3, 3], ceil_mode=1, strides=[2, 2]
     ),
+    "max_dilated": lambda: one(
+        "MaxPool", [1, 2, 9, 9], kernel_shape=[2, 3], dilations=[2, 1], strides=[2, 1]
+    ),
+    "conv_3d": lambda: one("Conv", [1, 2, 5, 5, 4], normal(3, 2, 3, 3, 2)),
+    "conv_transpose_dilated": lambda: one(
+        "ConvTranspose", [1, 2, 5, 5], normal(2, 3, 3, 3), dilations=[2, 3]
+    ),
     "max_3d": lambda: one("MaxPool", [1, 2, 4, 4, 4], kernel_shape=[2, 2, 2]),
     "global_average_1d": lambda: one("GlobalAveragePool", [2, 3, 5]),
     "global_average_3d": lambda: one("GlobalAveragePool", [2, 3, 5, 2, 2]),
