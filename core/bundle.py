@@ -9,7 +9,6 @@ uses, the quantization plan and the reports. How it gets onto the disk is in
 from __future__ import annotations
 
 import dataclasses
-import json
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from intaglio.bundle_files import cannot_write, file_sha256, list_files
+from intaglio.bundle_files import cannot_write, file_sha256, list_files, read_json
 from intaglio.errors import InputError, RecipeError, VerificationError
 from intaglio.registry import load_target
 from intaglio.targets.base import Artifact, RunResult, Session, Target, Tensors, TensorSpec
@@ -204,11 +203,11 @@ class Bundle:
     def plan(self) -> dict[str, Any] | None:
         """The quantization plan as written, or None where there was nothing to plan."""
         path = self.folder / PLAN
-        return _read_json(path) if path.exists() else None
+        return read_json(path) if path.exists() else None
 
     def report(self) -> dict[str, Any]:
         """The evidence of every step (``report.json``)."""
-        return _read_json(self.folder / REPORT_JSON)
+        return read_json(self.folder / REPORT_JSON)
 
     def check_hashes(self) -> None:
         """Compares every file with the hash in the manifest.
@@ -250,7 +249,7 @@ def load(path: str | Path) -> Bundle:
         raise InputError(f"there is no bundle at {folder}", remedy=remedy)
     if not folder.is_dir() or not (folder / MANIFEST).is_file():
         raise InputError(f"{folder} is not a bundle: it has no {MANIFEST}", remedy=remedy)
-    manifest = _read_json(folder / MANIFEST)
+    manifest = read_json(folder / MANIFEST)
     if manifest.get("schema") != SCHEMA:
         raise InputError(
             f"{folder / MANIFEST} has schema {manifest.get('schema')!r}, "
@@ -335,18 +334,6 @@ def _to_real(array: NDArray[Any], spec: TensorSpec | None) -> NDArray[Any]:
 
 def _quantization(spec: TensorSpec) -> TensorQuantization:
     return TensorQuantization(spec.dtype, (float(spec.scale or 0),), (spec.zero_point or 0,))
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path} cannot be read: {error}", remedy="convert the model again"
-        ) from error
-    if not isinstance(data, dict):
-        raise InputError(f"{path} is damaged", remedy="convert the model again")
-    return data
 
 
 def _foreign_files(bundle: Bundle) -> list[str]:

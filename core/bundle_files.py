@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from intaglio.errors import OutputError
+from intaglio.errors import InputError, OutputError
 
 _EARLIER = "earlier"
 
@@ -63,6 +63,23 @@ def replacing(out: Path) -> Iterator[Path]:
         for folder in reversed(made):
             with contextlib.suppress(OSError):
                 folder.rmdir()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file of a bundle.
+
+    Raises:
+        InputError: The file is missing, damaged or holds no object.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} cannot be read: {error}", remedy="convert the model again"
+        ) from error
+    if not isinstance(data, dict):
+        raise InputError(f"{path} is damaged", remedy="convert the model again")
+    return data
 
 
 def write_json(path: Path, data: Any) -> None:

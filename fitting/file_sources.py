@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import math
 import wave
 from collections.abc import Iterator, Sequence
@@ -50,8 +51,9 @@ class _FileSource(ArraySource):
         if held:
             yield np.stack(held)
 
+    @abc.abstractmethod
     def _decode(self, file: Path) -> NDArray[Any]:
-        raise NotImplementedError
+        """The sample in ``file``."""
 
 
 class ImageFolder(_FileSource):

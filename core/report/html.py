@@ -17,6 +17,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from intaglio.bundle_files import read_json
 from intaglio.errors import InputError
 from intaglio.report import formatting
 from intaglio.report.command import commands
@@ -63,14 +64,14 @@ def render_report(
     folder: Path, verify: VerifyReport | None = None, *, name: str | None = None
 ) -> str:
     """The report of a bundle as HTML; arguments and errors as for :func:`write_report`."""
-    manifest = _read(folder / _MANIFEST)
-    evidence = _read(folder / _REPORT_JSON)
-    plan = _read(folder / _PLAN) if (folder / _PLAN).exists() else None
+    manifest = read_json(folder / _MANIFEST)
+    evidence = read_json(folder / _REPORT_JSON)
+    plan = read_json(folder / _PLAN) if (folder / _PLAN).exists() else None
     found: dict[str, Any] | None = None
     if verify is not None:
         found = json.loads(json.dumps(verify.to_dict()))
     elif (folder / _VERIFY_JSON).exists():
-        found = _read(folder / _VERIFY_JSON)
+        found = read_json(folder / _VERIFY_JSON)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("intaglio.report", "."),
         autoescape=True,
@@ -96,15 +97,3 @@ def render_report(
 
 def _part(name: str) -> str:
     return (Path(__file__).parent / name).read_text(encoding="utf-8")
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path} cannot be read: {error}", remedy="convert the model again"
-        ) from error
-    if not isinstance(data, dict):
-        raise InputError(f"{path} is damaged", remedy="convert the model again")
-    return data
