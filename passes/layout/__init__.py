@@ -1,0 +1,1 @@
+"""Layout of tensors: channels first or channels last, and the transposes between."""

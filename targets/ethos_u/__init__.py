@@ -1,0 +1,1 @@
+"""Arm Ethos-U: compiles the TFLite artifact with Vela and reads its reports."""

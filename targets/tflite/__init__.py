@@ -1,0 +1,1 @@
+"""TFLite files: read and written; LiteRT and TFLite Micro run them."""

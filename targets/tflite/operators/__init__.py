@@ -1,0 +1,1 @@
+"""Readers of TFLite operators, one family a file."""
