@@ -209,7 +209,10 @@ def verify(
 @app.command()
 def run(
     artifact: Annotated[
-        str, typer.Argument(metavar="DIR|ARTIFACT", help="A bundle, an artifact, or an ONNX file.")
+        str,
+        typer.Argument(
+            metavar="DIR|ARTIFACT", help="A bundle, an artifact, an ONNX or a TFLite file."
+        ),
     ],
     source: Annotated[
         str, typer.Option("--input", "-i", metavar="x.npy|x.npz", help="Arrays to feed.")
@@ -223,9 +226,14 @@ def run(
         typer.Option(
             "--target",
             "-t",
-            "--runtime",
             help="Which artifact of a bundle; `source` is the float model.",
             autocompletion=complete_targets,
+        ),
+    ] = None,
+    runtime: Annotated[
+        str | None,
+        typer.Option(
+            "--runtime", help="What runs it, such as tflm; else the first that the target knows."
         ),
     ] = None,
     quantize_io: Annotated[
@@ -242,7 +250,7 @@ def run(
     with Output(as_json, quiet, debug) as output:
         from intaglio.cli.commands import run_artifact
 
-        run_artifact(output, artifact, source, result, target, quantize_io)
+        run_artifact(output, artifact, source, result, target, runtime, quantize_io)
 
 
 @app.command("list")

@@ -117,10 +117,11 @@ def run_artifact(
     source: str,
     result: str | None,
     target: str | None,
+    runtime: str | None,
     quantize_io: bool,
 ) -> None:
     """``intaglio run``."""
-    session = open_runnable(path, target, quantize_io=quantize_io)
+    session = open_runnable(path, target, runtime=runtime, quantize_io=quantize_io)
     if result is not None:
         check_output_name(Path(result), len(session.artifact.outputs))
     arrays = read_inputs(source, session.artifact.inputs)

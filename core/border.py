@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from intaglio.passes.annotations import get_quantization
+from intaglio.passes.operators import is_float
 from intaglio.targets.base import TensorSpec, spec_of
 from intaglio.transforms.scales import TensorQuantization
 
@@ -20,17 +21,20 @@ def border_quantization(model: ir.Model) -> dict[str, TensorQuantization]:
 
     Returns:
         By name, for inputs that are only read by QuantizeLinear and outputs that come from
-        DequantizeLinear. What is quantized per channel or in different ways is left out.
+        DequantizeLinear; where the border itself holds integers, the other way round. What is
+        quantized per channel or in different ways is left out.
     """
     found: dict[str, TensorQuantization] = {}
     for value in model.graph.inputs:
-        readers = [_parameters(node, "QuantizeLinear") for node in value.consumers()]
+        kind = "QuantizeLinear" if is_float(value) else "DequantizeLinear"
+        readers = [_parameters(node, kind) for node in value.consumers()]
         first = readers[0] if readers else None
         if value.name and first is not None and all(reader == first for reader in readers):
             found[value.name] = first
     for value in model.graph.outputs:
         producer = value.producer()
-        quantization = None if producer is None else _parameters(producer, "DequantizeLinear")
+        kind = "DequantizeLinear" if is_float(value) else "QuantizeLinear"
+        quantization = None if producer is None else _parameters(producer, kind)
         if value.name and quantization is not None:
             found[value.name] = quantization
     return found

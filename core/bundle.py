@@ -39,8 +39,11 @@ SOURCE_TARGET = "source"
 #: Files that may stand in a bundle without being listed in its manifest.
 UNLISTED = frozenset({MANIFEST, "report.html", "verify.json"})
 
-# Plain float ONNX files are opened by this target's runtime.
-_FLOAT_RUNTIME = "onnx-qdq"
+#: Name of the source file itself where it is no ONNX file, kept beside the float model.
+ORIGINAL_TARGET = "original"
+
+# Artifacts that no target wrote, and the target whose runtimes open them.
+_OPENERS = {SOURCE_TARGET: "onnx-qdq", ORIGINAL_TARGET: "tflite"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,7 +136,7 @@ class Bundle:
     @property
     def targets(self) -> list[str]:
         """Names of the targets that the bundle has artifacts of, in order."""
-        return list(dict.fromkeys(a.target for a in self.artifacts if a.role != REFERENCE_ROLE))
+        return list(dict.fromkeys(a.target for a in self.artifacts if a.target not in _OPENERS))
 
     @property
     def reference(self) -> Artifact | None:
@@ -158,27 +161,33 @@ class Bundle:
         )
 
     def session(
-        self, target: str, role: str = "model", *, quantize_io: bool = False
+        self,
+        target: str,
+        role: str = "model",
+        *,
+        runtime: str | None = None,
+        quantize_io: bool = False,
     ) -> BundleSession:
         """Opens an artifact for running.
 
         Args:
             target: Name of the target; ``source`` is the float model.
             role: Role of the artifact.
+            runtime: One of the target's runtimes; None for the one it prefers.
             quantize_io: Take and give real values at integer inputs and outputs.
 
         Raises:
-            RecipeError: The bundle has no such artifact.
+            RecipeError: The bundle has no such artifact, or nothing of that name runs it here.
             InputError: The artifact's file is missing or damaged.
+            ToolError: The runtime failed.
         """
         artifact = self.artifact(target, role)
-        return BundleSession(
-            artifact, self.runtime(artifact).open(artifact, self.folder), quantize_io
-        )
+        session = self.opener(artifact).open(artifact, self.folder, runtime)
+        return BundleSession(artifact, session, quantize_io)
 
-    def runtime(self, artifact: Artifact) -> Target:
+    def opener(self, artifact: Artifact) -> Target:
         """The target that can open and measure ``artifact``."""
-        return load_target(_FLOAT_RUNTIME if artifact.target == SOURCE_TARGET else artifact.target)
+        return load_target(_OPENERS.get(artifact.target, artifact.target))
 
     def samples(self) -> dict[str, NDArray[Any]]:
         """The calibration samples kept in the bundle, and ``labels`` and ``target`` if known.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ import intaglio
 from intaglio.border import border_quantization, border_specs
 from intaglio.bundle import (
     MANIFEST,
+    ORIGINAL_TARGET,
     PLAN,
     REFERENCE_ROLE,
     REPORT_JSON,
@@ -51,7 +53,8 @@ from intaglio.progress import Progress, silent
 from intaglio.recipe import Recipe, load_recipe
 from intaglio.registry import load_target, suggest
 from intaglio.settings import apply_settings, check_options, data_options
-from intaglio.targets.base import Artifact, Prepared, Target, spec_of
+from intaglio.targets.base import Artifact, Prepared, Target, TensorSpec
+from intaglio.targets.reading import is_tflite
 
 if TYPE_CHECKING:
     from intaglio.fitting.data import CalibrationData
@@ -67,7 +70,10 @@ class _Job:
 
     Attributes:
         model: The model as read.
-        source: Its file name, hash and size, for the manifest.
+        path: Its file.
+        source: Name, hash and size of the file, for the manifest.
+        inputs: Inputs of the model as read.
+        outputs: Its outputs.
         recipe: The recipe with all options set.
         targets: The requested targets.
         data: Calibration samples, or None.
@@ -77,7 +83,10 @@ class _Job:
     """
 
     model: ir.Model
+    path: Path
     source: dict[str, Any]
+    inputs: Sequence[TensorSpec]
+    outputs: Sequence[TensorSpec]
     recipe: Recipe
     targets: Sequence[Target]
     data: CalibrationData | None
@@ -103,7 +112,8 @@ def convert(
     """Converts a model and writes a bundle.
 
     Args:
-        model: An ONNX file, float or with QuantizeLinear/DequantizeLinear.
+        model: An ONNX file, float or with QuantizeLinear/DequantizeLinear, or a TFLite file,
+            float or quantized.
         recipe: Name of a recipe, names joined by commas, the path of a TOML file, or a recipe.
         targets: Names of the targets.
         calibration: Samples of the model's inputs: ``.npz``, ``.npy``, a folder of images or of
@@ -216,14 +226,14 @@ def _open(
     plan: Mapping[str, Any] | None,
     plan_path: str | Path | None,
 ) -> _Job:
-    from intaglio.targets.onnx.read import read_onnx
+    from intaglio.targets.reading import read_model
 
     if calibration is not None and random_calibration:
         raise RecipeError(
             "calibration data is given and random calibration is asked for",
             remedy="leave one of them out",
         )
-    model = read_onnx(path, shapes)
+    model = read_model(path, shapes)
     if is_integer(model):
         raise InputError(
             f"{path} is an integer artifact already",
@@ -236,9 +246,14 @@ def _open(
         )
     if calibration is None and not random_calibration and not is_quantized(model):
         require_no_data(recipe, plan is not None)
-    data, origin = _open_data(model, recipe, calibration, random_calibration)
+    quantization = border_quantization(model)
+    inputs = border_specs(model.graph.inputs, quantization)
+    data, origin = _open_data(inputs, recipe, calibration, random_calibration)
     return _Job(
         model=model,
+        path=path,
+        inputs=inputs,
+        outputs=border_specs(model.graph.outputs, quantization),
         source={"path": path.name, "sha256": file_sha256(path), "bytes": path.stat().st_size},
         recipe=recipe,
         targets=targets,
@@ -250,7 +265,7 @@ def _open(
 
 
 def _open_data(
-    model: ir.Model,
+    inputs: Sequence[TensorSpec],
     recipe: Recipe,
     calibration: str | Path | Mapping[str, NDArray[Any]] | None,
     random_calibration: bool,
@@ -258,7 +273,6 @@ def _open_data(
     """Opens the calibration data and says where it came from."""
     from intaglio.fitting.data import open_data, random_data
 
-    inputs = [spec_of(value) for value in model.graph.inputs]
     if random_calibration:
         data = random_data(inputs)
         return data, {"kind": "random", "samples": len(data), "path": None}
@@ -365,6 +379,7 @@ def _write(
     artifacts = [artifact for target, ready in prepared for artifact in target.emit(ready, work)]
     if job.recipe.bundle.reference:
         artifacts.append(_write_reference(work, result.reference))
+        artifacts += _keep_original(work, job)
     if job.data is not None and job.recipe.bundle.samples:
         _write_samples(work / SAMPLES, job.data, job.recipe.bundle.samples)
     if result.plan is not None:
@@ -424,6 +439,7 @@ def _write_reference(work: Path, model: ir.Model) -> Artifact:
     path = work / SOURCE_TARGET / "model.onnx"
     path.parent.mkdir()
     ir.save(model, path)
+    quantization = border_quantization(model)
     return Artifact(
         role=REFERENCE_ROLE,
         target=SOURCE_TARGET,
@@ -431,9 +447,32 @@ def _write_reference(work: Path, model: ir.Model) -> Artifact:
         arithmetic="float",
         sha256=file_sha256(path),
         bytes=path.stat().st_size,
-        inputs=tuple(spec_of(value) for value in model.graph.inputs),
-        outputs=tuple(spec_of(value) for value in model.graph.outputs),
+        inputs=tuple(border_specs(model.graph.inputs, quantization)),
+        outputs=tuple(border_specs(model.graph.outputs, quantization)),
     )
+
+
+def _keep_original(work: Path, job: _Job) -> list[Artifact]:
+    """Keeps a source that is no ONNX file, so that ``verify`` runs what it was read from too."""
+    if not is_tflite(job.path):
+        return []
+    path = work / SOURCE_TARGET / "original.tflite"
+    shutil.copyfile(job.path, path)
+    kinds = {spec.dtype for spec in (*job.inputs, *job.outputs) if spec.scale is not None}
+    # Kernels of old uint8 files round ties of averages in another way than those of int8 files.
+    exact = bool(kinds) and "uint8" not in kinds
+    return [
+        Artifact(
+            role=_ROLE,
+            target=ORIGINAL_TARGET,
+            path=path.relative_to(work).as_posix(),
+            arithmetic=_profile(job.recipe, job.targets) if exact else "float",
+            sha256=str(job.source["sha256"]),
+            bytes=int(job.source["bytes"]),
+            inputs=tuple(job.inputs),
+            outputs=tuple(job.outputs),
+        )
+    ]
 
 
 def _write_samples(path: Path, data: CalibrationData, count: int) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import onnx_ir as ir
 
+from intaglio.border import border_quantization, border_specs
 from intaglio.bundle import load
 from intaglio.passes.marks import is_quantized
 from intaglio.passes.provenance import source_name
@@ -82,28 +83,29 @@ def inspect_model(
     """Reads a model and counts what is in it.
 
     Args:
-        path: An ONNX file.
+        path: An ONNX or TFLite file.
         shapes: Dimensions by input name, for inputs whose shape is symbolic in the file.
 
     Returns:
         The counts, of the model as it stands in the file (brought up to date, not simplified).
 
     Raises:
-        InputError: The file is missing, damaged or no ONNX model.
+        InputError: The file is missing, damaged or no such model.
         UnsupportedError: It has something that cannot be read.
         RecipeError: ``shapes`` does not fit the model.
     """
-    from intaglio.targets.onnx.read import read_onnx
+    from intaglio.targets.reading import read_model
 
-    model = read_onnx(path, shapes)
+    model = read_model(path, shapes)
+    quantization = border_quantization(model)
     layers = tuple(_layer(node) for node in model.graph)
     tensors = [v.const_value for v in model.graph.initializers.values() if v.const_value]
     macs = [layer.macs for layer in layers]
     return Inspection(
         path=str(path),
         quantized=is_quantized(model),
-        inputs=tuple(spec_of(value) for value in model.graph.inputs),
-        outputs=tuple(spec_of(value) for value in model.graph.outputs),
+        inputs=tuple(border_specs(model.graph.inputs, quantization)),
+        outputs=tuple(border_specs(model.graph.outputs, quantization)),
         operators=dict(sorted(Counter(layer.operator for layer in layers).items())),
         parameters=sum(tensor.size for tensor in tensors),
         parameter_bytes=sum(tensor.nbytes for tensor in tensors),
@@ -140,7 +142,7 @@ def inspect_bundle(path: str | Path) -> dict[str, Any]:
     measured = [
         {"artifact": artifact.path, **dataclasses.asdict(figure)}
         for artifact in bundle.artifacts
-        for figure in bundle.runtime(artifact).measure(artifact, bundle.folder)
+        for figure in bundle.opener(artifact).measure(artifact, bundle.folder)
     ]
     return {
         "path": str(path),

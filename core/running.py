@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from intaglio.bundle import MANIFEST, Bundle, BundleSession, load
+from intaglio.bundle import MANIFEST, SOURCE_TARGET, Bundle, BundleSession, load
 from intaglio.bundle_files import cannot_write, file_sha256
 from intaglio.errors import InputError, RecipeError
 from intaglio.registry import load_target
 from intaglio.targets.base import Artifact, TensorSpec, spec_of
+from intaglio.targets.reading import is_tflite
 
 # Keys of data files that are no inputs.
 _NOT_INPUTS = ("labels", "target")
@@ -22,16 +23,25 @@ _NOT_INPUTS = ("labels", "target")
 # The target whose runtime opens any ONNX file.
 _ONNX_RUNTIME = "onnx-qdq"
 
+# Likewise for any TFLite file.
+_TFLITE_RUNTIME = "tflite"
+
 
 def open_runnable(
-    path: str | Path, target: str | None = None, *, quantize_io: bool = False
+    path: str | Path,
+    target: str | None = None,
+    *,
+    runtime: str | None = None,
+    quantize_io: bool = False,
 ) -> BundleSession:
-    """Opens a bundle, an artifact of a bundle, or any ONNX file for running.
+    """Opens a bundle, an artifact of a bundle, or any ONNX or TFLite file for running.
 
     Args:
         path: The folder or the file.
         target: Which artifact of a bundle; may be left out where there is one only. ``source`` is
             the float model.
+        runtime: What runs it; the first of the target's runtimes if left out. The name of a
+            target chooses that target.
         quantize_io: Take and give real values at integer inputs and outputs.
 
     Raises:
@@ -41,7 +51,10 @@ def open_runnable(
     place = Path(path)
     if place.is_dir():
         bundle = load(place)
-        return bundle.session(target or _only_target(bundle), quantize_io=quantize_io)
+        if target is None and runtime in (*bundle.targets, SOURCE_TARGET):
+            target, runtime = runtime, None
+        chosen = target or _only_target(bundle)
+        return bundle.session(chosen, runtime=runtime, quantize_io=quantize_io)
     if not place.is_file():
         raise InputError(f"there is no file {place}", remedy="give a bundle or an artifact")
     found = _artifact_in_bundle(place)
@@ -51,14 +64,14 @@ def open_runnable(
                 f"{place} is not part of a bundle, so there is no target to choose",
                 remedy="leave --target out, or give the bundle's folder",
             )
-        return _open_file(place, quantize_io)
+        return _open_file(place, runtime, quantize_io)
     bundle, artifact = found
     if target not in (None, artifact.target):
         raise RecipeError(
             f"{place} is the artifact of target {artifact.target}, not of {target}",
             remedy="leave --target out, or give the bundle's folder",
         )
-    return bundle.session(artifact.target, artifact.role, quantize_io=quantize_io)
+    return bundle.session(artifact.target, artifact.role, runtime=runtime, quantize_io=quantize_io)
 
 
 def run_batched(
@@ -191,27 +204,37 @@ def _artifact_in_bundle(path: Path) -> tuple[Bundle, Artifact] | None:
     return None
 
 
-def _open_file(path: Path, quantize_io: bool) -> BundleSession:
-    """Opens an ONNX file that is not part of a bundle, as it stands."""
-    import onnx_ir as ir
-
-    from intaglio.targets.onnx.read import parse
-
-    model = ir.serde.deserialize_model(parse(path))
+def _open_file(path: Path, runtime: str | None, quantize_io: bool) -> BundleSession:
+    """Opens a model file that is not part of a bundle, as it stands."""
+    inputs, outputs = _tflite_border(path) if is_tflite(path) else _onnx_border(path)
     artifact = Artifact(
         role="model",
-        target=_ONNX_RUNTIME,
+        target=_TFLITE_RUNTIME if is_tflite(path) else _ONNX_RUNTIME,
         path=path.name,
         arithmetic="float",
         sha256=file_sha256(path),
         bytes=path.stat().st_size,
-        inputs=tuple(
-            spec_of(v) for v in model.graph.inputs if str(v.name) not in model.graph.initializers
-        ),
-        outputs=tuple(spec_of(v) for v in model.graph.outputs),
+        inputs=inputs,
+        outputs=outputs,
     )
-    session = load_target(_ONNX_RUNTIME).open(artifact, path.parent)
+    session = load_target(artifact.target).open(artifact, path.parent, runtime)
     return BundleSession(artifact, session, quantize_io)
+
+
+def _onnx_border(path: Path) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    import onnx_ir as ir
+
+    from intaglio.targets.onnx.read import parse
+
+    graph = ir.serde.deserialize_model(parse(path)).graph
+    inputs = [v for v in graph.inputs if str(v.name) not in graph.initializers]
+    return tuple(map(spec_of, inputs)), tuple(map(spec_of, graph.outputs))
+
+
+def _tflite_border(path: Path) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    from intaglio.targets.tflite.border import read_border
+
+    return read_border(path)
 
 
 def _rounds(specs: tuple[TensorSpec, ...], inputs: Mapping[str, NDArray[Any]]) -> tuple[int, int]:

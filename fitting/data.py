@@ -20,6 +20,7 @@ from intaglio.fitting.array_sources import ArraySource, open_arrays
 from intaglio.fitting.data_options import DataOptions
 from intaglio.fitting.file_sources import open_folder
 from intaglio.targets.base import TensorSpec
+from intaglio.transforms.scales import TensorQuantization
 
 LABELS_KEY = "labels"
 TARGET_KEY = "target"
@@ -328,6 +329,8 @@ def _shape_remedy(shape: Sequence[int | None], dims: Sequence[int | str]) -> str
 
 def _check_dtype(spec: TensorSpec, source: ArraySource) -> None:
     wanted, given = np.dtype(spec.dtype), source.dtype
+    if spec.scale is not None and given.kind == "f":
+        return
     fits = given.kind in "iuf" if wanted.kind == "f" else given.kind in "iu" and wanted.kind in "iu"
     if wanted.kind == "b":
         fits = given.kind == "b"
@@ -339,7 +342,7 @@ def _check_dtype(spec: TensorSpec, source: ArraySource) -> None:
 
 
 def _convert(array: NDArray[Any], spec: TensorSpec, label: str, start: int) -> NDArray[Any]:
-    """Converts to the input's dtype where that keeps the meaning.
+    """Converts to the input's dtype where that keeps the meaning; real values are quantized.
 
     Args:
         array: Some samples.
@@ -357,8 +360,12 @@ def _convert(array: NDArray[Any], spec: TensorSpec, label: str, start: int) -> N
     if array.dtype.kind == "f":
         # Overflow to infinity in a narrower type is caught right below.
         with np.errstate(over="ignore", invalid="ignore"):
-            array = array.astype(wanted, copy=False)
+            array = array.astype(wanted if wanted.kind == "f" else np.float64, copy=False)
         bad = ~np.isfinite(array)
+        if spec.scale is not None and not bad.any():
+            array = TensorQuantization(spec.dtype, (spec.scale,), (spec.zero_point or 0,)).quantize(
+                array
+            )
         what = "holds NaN or infinity"
     elif wanted.kind == "f":
         # Integers narrower than 24 bits cannot fail this.

@@ -18,7 +18,7 @@ EXTREMES_KEY = "intaglio.extremes"
 QUANTIZATION_KEY = "intaglio.quantization"
 PRECISION_KEY = "intaglio.precision"
 VALUE_KEY = "intaglio.value"
-VALUE_KEY = "intaglio.value"
+LAYOUT_KEY = "intaglio.layout"
 
 
 def set_range(value: ir.Value, low: float, high: float) -> None:
@@ -78,6 +78,24 @@ def set_source_value(value: ir.Value, name: str) -> None:
 def get_source_value(value: ir.Value) -> str | None:
     """Name of the float tensor that ``value`` stands for, or None."""
     return value.metadata_props.get(VALUE_KEY)
+
+
+def set_layout(value: ir.Value, layout: str) -> None:
+    """Notes the order of the dimensions of a four-dimensional input or output: ``NHWC``."""
+    value.metadata_props[LAYOUT_KEY] = layout
+
+
+def get_layout(value: ir.Value) -> str:
+    """``NCHW`` or ``NHWC`` for a tensor of four dimensions, else nothing."""
+    if value.shape is None or len(value.shape) != 4:
+        return ""
+    return value.metadata_props.get(LAYOUT_KEY, "NCHW")
+
+
+def copy_layout(source: ir.Value, value: ir.Value) -> None:
+    """Gives ``value`` the order of dimensions that ``source`` has."""
+    if LAYOUT_KEY in source.metadata_props:
+        value.metadata_props[LAYOUT_KEY] = source.metadata_props[LAYOUT_KEY]
 
 
 def all_values(model: ir.Model) -> Iterator[ir.Value]:

@@ -12,7 +12,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from intaglio.errors import Refusal
+from intaglio.errors import RecipeError, Refusal
+from intaglio.passes.annotations import get_layout
 
 Tensors = Mapping[str, NDArray[Any]]
 
@@ -117,6 +118,19 @@ class Measurement:
 
 
 @dataclasses.dataclass(frozen=True)
+class Runtime:
+    """Something installed here that runs a target's artifacts.
+
+    Attributes:
+        name: As in ``--runtime``: ``onnxruntime``, ``tflm``, ``litert-reference``.
+        arithmetic: What it computes on the artifact: a profile, or ``float``.
+    """
+
+    name: str
+    arithmetic: str
+
+
+@dataclasses.dataclass(frozen=True)
 class RunResult:
     """What a run gave: outputs, and inner tensors where the runtime gives them."""
 
@@ -189,9 +203,40 @@ class Target(abc.ABC):
     def emit(self, prepared: Prepared, out: Path) -> list[Artifact]:
         """Writes the artifact files below ``out`` / ``name``; same input, same bytes."""
 
+    def runtimes(self, artifact: Artifact) -> Sequence[Runtime]:
+        """The runtimes installed here that run ``artifact``, the one to prefer first.
+
+        Empty where there is none: the artifact is then for a device, and ``open`` says so.
+        """
+        return (Runtime("onnxruntime", artifact.arithmetic),)
+
     @abc.abstractmethod
-    def open(self, artifact: Artifact, folder: Path) -> Session:
-        """Opens an artifact of a bundle folder for running."""
+    def open(self, artifact: Artifact, folder: Path, runtime: str | None = None) -> Session:
+        """Opens an artifact of a bundle folder for running.
+
+        Args:
+            artifact: The artifact.
+            folder: The bundle's folder.
+            runtime: Name of one of :meth:`runtimes`; None for the first.
+
+        Raises:
+            RecipeError: There is no such runtime for this artifact.
+            InputError: The file is missing or damaged.
+            ToolError: The runtime failed.
+        """
+
+    def check_runtime(self, artifact: Artifact, runtime: str | None) -> None:
+        """Refuses a runtime that does not run ``artifact``.
+
+        Raises:
+            RecipeError: It is none of :meth:`runtimes`.
+        """
+        known = [found.name for found in self.runtimes(artifact)]
+        if runtime is not None and runtime not in known:
+            raise RecipeError(
+                f"'{runtime}' does not run artifacts of target {self.name} here",
+                remedy=f"known here: {', '.join(known)}" if known else "nothing here runs them",
+            )
 
     @abc.abstractmethod
     def measure(self, artifact: Artifact, folder: Path) -> list[Measurement]:
@@ -218,5 +263,4 @@ def spec_of(
             for d in value.shape
         )
     dtype = np.dtype(value.dtype.numpy()).name if value.dtype is not None else "unknown"
-    layout = "NCHW" if len(shape) == 4 else ""
-    return TensorSpec(str(value.name), shape, dtype, layout, scale, zero_point)
+    return TensorSpec(str(value.name), shape, dtype, get_layout(value), scale, zero_point)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from intaglio.errors import InputError, RecipeError
 from intaglio.targets.base import TensorSpec
 from intaglio.transforms.scales import TensorQuantization
+from intaglio.verification.comparison import quantization_of
 
 if TYPE_CHECKING:
     from intaglio.fitting.data import CalibrationData, DataOptions
@@ -163,14 +164,16 @@ class VerifyInputs:
     ) -> NDArray[Any]:
         shape = self._sample_shape(spec)
         dtype = np.dtype(spec.dtype)
-        quantization = self._quantizations.get(spec.name)
-        if quantization is not None and dtype.kind == "f":
+        quantization = quantization_of(spec) or self._quantizations.get(spec.name)
+        if quantization is not None and dtype.kind in "fiu":
             low, high = quantization.minimum, quantization.maximum
             if kind == "random":
                 integers = generator.integers(low, high, shape, endpoint=True)
             else:
                 corners = {"minimum": low, "maximum": high, "zero": quantization.zero_point[0]}
                 integers = np.full(shape, corners[kind], np.int64)
+            if dtype.kind in "iu":
+                return integers.astype(dtype)
             return np.asarray(quantization.dequantize(integers).astype(dtype))
         bottom, top = self._sampled_range(spec)
         if kind == "random":

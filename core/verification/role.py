@@ -66,8 +66,7 @@ class RoleRun:
         known = self._source or self._artifacts[0]
         specs = {spec.name: spec for spec in (*known.inputs, *known.outputs)}
         self._sides = [
-            Side(self._bundle, artifact, self._prefix + artifact.target, specs)
-            for artifact in self._artifacts
+            side for artifact in self._artifacts for side in self._opened(artifact, specs)
         ]
         if self._source is not None:
             self._sides.append(Side(self._bundle, self._source, SOURCE, specs))
@@ -76,6 +75,23 @@ class RoleRun:
                 "the bundle does not keep the float model: artifacts are compared with each "
                 "other only"
             )
+
+    def _opened(self, artifact: Artifact, specs: Mapping[str, TensorSpec]) -> list[Side]:
+        """One side for each runtime that an artifact has here."""
+        name = self._prefix + artifact.target
+        runtimes = self._bundle.opener(artifact).runtimes(artifact)
+        if not runtimes:
+            self._report.warnings.append(f"{name} was not run: nothing installed here runs it")
+        return [
+            Side(
+                self._bundle,
+                artifact,
+                name if len(runtimes) == 1 else f"{name}@{runtime.name}",
+                specs,
+                runtime,
+            )
+            for runtime in runtimes
+        ]
 
     def compare(self, progress: Progress, layers: bool) -> None:
         """Runs everything and adds what it finds to the report."""
@@ -123,7 +139,7 @@ class RoleRun:
         return [self._pair(sides[name], sides[other]) for name, other in wanted]
 
     def _pair(self, side: Side, reference: Side) -> PairComparison:
-        arithmetic = side.artifact.arithmetic
+        arithmetic = side.arithmetic
         expected = reference.output_specs
         outputs = {
             name: (spec, expected[name])
@@ -135,7 +151,7 @@ class RoleRun:
             reference.name,
             arithmetic,
             outputs,
-            must_be_exact=arithmetic == reference.artifact.arithmetic != "float",
+            must_be_exact=arithmetic == reference.arithmetic != "float",
             planned=self._quantizations,
         )
         if set(side.output_specs) != set(expected):

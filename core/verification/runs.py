@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from intaglio.border import border_quantization
 from intaglio.errors import InputError, IntaglioError
-from intaglio.targets.base import Artifact, RunResult, Tensors, TensorSpec
+from intaglio.targets.base import Artifact, RunResult, Runtime, Tensors, TensorSpec
 from intaglio.transforms.scales import TensorQuantization
 from intaglio.verification.comparison import quantization_of
 from intaglio.verification.inner_tensors import load_graph
@@ -29,15 +29,17 @@ Quantizations = Mapping[str, TensorQuantization]
 
 
 class Side:
-    """One artifact, opened; it remembers its first error and is not run again after it.
+    """One artifact in one runtime; it remembers its first error and is not run again after it.
 
     Args:
         bundle: The bundle.
         artifact: The artifact.
         name: What to call it.
         source_specs: Inputs and outputs of the source by name, for their layouts.
+        runtime: What runs it; None for the only one there is.
 
     Attributes:
+        arithmetic: What the runtime computes on the artifact.
         error: Why it cannot be run, or None.
     """
 
@@ -47,14 +49,17 @@ class Side:
         artifact: Artifact,
         name: str,
         source_specs: Mapping[str, TensorSpec],
+        runtime: Runtime | None = None,
     ) -> None:
         self.artifact = artifact
         self.name = name
+        self.arithmetic = artifact.arithmetic if runtime is None else runtime.arithmetic
         self.error: str | None = None
         self._source_specs = source_specs
         self._session: BundleSession | None = None
         try:
-            self._session = bundle.session(artifact.target, artifact.role)
+            chosen = None if runtime is None else runtime.name
+            self._session = bundle.session(artifact.target, artifact.role, runtime=chosen)
         except Exception as error:
             # A runtime may raise anything on a file it cannot take; the others go on.
             self.error = describe(error)
@@ -131,6 +136,9 @@ class Side:
         if self.is_source:
             return array
         own = quantization_of(spec)
+        given = self._given(spec)
+        if own is not None and given not in (None, own):
+            array = given.dequantize(array)  # uint8 there is int8 here.
         if own is not None:
             array = own.quantize(array) if array.dtype.kind == "f" else array
         elif spec.name in quantizations and array.dtype.kind == "f":
@@ -140,6 +148,11 @@ class Side:
         if self._differs(spec):
             array = np.ascontiguousarray(_reordered(array, spec.layout))
         return array
+
+    def _given(self, spec: TensorSpec) -> TensorQuantization | None:
+        """The quantization of the integers that the source takes for an input."""
+        source = self._source_specs.get(spec.name)
+        return None if source is None else quantization_of(source)
 
     def _from_layout(self, array: NDArray[Any], spec: TensorSpec) -> NDArray[Any]:
         if not self._differs(spec):

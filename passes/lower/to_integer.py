@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 import onnx_ir as ir
 
 from intaglio.errors import RecipeError, Refusal, UnsupportedError
-from intaglio.passes.annotations import get_source_value
+from intaglio.passes.annotations import copy_layout, get_source_value
 from intaglio.passes.base import APPROXIMATE, Change, Outcome, Pass, PassConfig, Skip, outcome
 from intaglio.passes.dialect.functions import add_functions
 from intaglio.passes.lower.arithmetic import (
@@ -443,6 +443,9 @@ class _Driver:
 
     def replace_graph(self) -> None:
         graph = self.graph
+        borders = zip((*graph.inputs, *graph.outputs), (*self.inputs, *self.outputs), strict=True)
+        for old, new in borders:
+            copy_layout(old, new)
         graph.outputs.clear()
         graph.remove(list(graph), safe=True)
         graph.inputs.clear()

@@ -101,8 +101,9 @@ class OnnxInteger(Target):
         """Writes ``onnx-integer/<role>.onnx``."""
         return write_models(prepared, out, self.name, prepared.profile)
 
-    def open(self, artifact: Artifact, folder: Path) -> Session:
+    def open(self, artifact: Artifact, folder: Path, runtime: str | None = None) -> Session:
         """Opens the file in onnxruntime."""
+        self.check_runtime(artifact, runtime)
         return OnnxSession(folder / artifact.path)
 
     def measure(self, artifact: Artifact, folder: Path) -> list[Measurement]:

@@ -50,8 +50,9 @@ class OnnxQdq(Target):
         """Writes ``onnx-qdq/<role>.onnx``."""
         return write_models(prepared, out, self.name, "float")
 
-    def open(self, artifact: Artifact, folder: Path) -> Session:
+    def open(self, artifact: Artifact, folder: Path, runtime: str | None = None) -> Session:
         """Opens the file in onnxruntime."""
+        self.check_runtime(artifact, runtime)
         return OnnxSession(folder / artifact.path)
 
     def measure(self, artifact: Artifact, folder: Path) -> list[Measurement]:

@@ -51,7 +51,7 @@ class Picky(Target):
             )
         ]
 
-    def open(self, artifact, folder):
+    def open(self, artifact, folder, runtime=None):
         raise InputError("a list cannot be run", remedy="take another target")
 
     def measure(self, artifact, folder):
