@@ -37,6 +37,8 @@ def run_inspect(output: Output, path: str, shapes: Sequence[str]) -> None:
         output.result(jsonable(data), lambda console: tables.bundle(console, data))
         return
     found = intaglio.inspect_model(path, parse_shapes(shapes))
+    for warning in found.warnings:
+        output.warn(warning)
     output.result(jsonable(found.to_dict()), lambda console: tables.model(console, found))
 
 
@@ -71,6 +73,8 @@ def run_convert(
         )
     if random_calibration:
         output.warn("calibrated on random numbers: accuracy means nothing; give --calibration DATA")
+    for warning in bundle.manifest.get("warnings", []):
+        output.warn(warning)
     done = bundle.conversion
     extra: dict[str, Any] = {}
     if done is not None:

@@ -67,6 +67,7 @@ def bundle(console: Console, data: Mapping[str, Any]) -> None:
         value = f"{row['value']:,.4g}" if row["unit"] == "ms" else f"{row['value']:,.0f}"
         table.add_row(row["artifact"], row["name"], value, row["unit"], row["how"])
     console.print(table)
+    _left_to_cpu(console, data["reports"])
     table = _table("step", "for", right=("changes", "skips"))
     for step in data["steps"]:
         table.add_row(step["name"], step["phase"], str(step["changes"]), str(step["skips"]))
@@ -182,14 +183,16 @@ def listing(console: Console, what: str, rows: Sequence[Mapping[str, Any]]) -> N
                 escape("\n  ".join([row["description"], *options])),
             )
     else:
-        table = _table("target", "takes", "exact", "prepared by", "what it is")
+        table = _table("target", "takes", "exact", "prepared by", "what it is, and its options")
         for row in rows:
+            described = f"{row['description']}\n{len(row['operators'])} operators"
+            options = [f"{name} = {value!r}" for name, value in row["options"].items()]
             table.add_row(
                 row["name"],
                 row["form"],
                 "yes" if row["exact"] else "no",
                 ", ".join(row["prepare"]),
-                escape(f"{row['description']}\n{len(row['operators'])} operators"),
+                escape("\n  ".join([described, *options])),
             )
     console.print(table)
 
@@ -201,6 +204,17 @@ def _table(*left: str, right: Sequence[str] = ()) -> Table:
     for name in right:
         table.add_column(escape(name), justify="right")
     return table
+
+
+def _left_to_cpu(console: Console, reports: Mapping[str, Any]) -> None:
+    """Operators that an NPU does not take, and why."""
+    table = _table("not on the NPU", "operator", "tensor", "reason")
+    for path, report in reports.items():
+        for row in report.get("operators", []):
+            if row["on"] == "CPU":
+                table.add_row(path, row["operator"], escape(row["tensor"]), escape(row["reason"]))
+    if table.row_count:
+        console.print(table)
 
 
 def _artifacts(rows: Sequence[Mapping[str, Any]]) -> Table:

@@ -50,7 +50,7 @@ def describe_passes() -> list[dict[str, Any]]:
 
 
 def describe_targets() -> list[dict[str, Any]]:
-    """Name, form, preparing passes and operators of every target."""
+    """Name, form, preparing passes, options and operators of every target."""
     found = []
     for name in target_names():
         target = load_target(name)
@@ -62,6 +62,10 @@ def describe_targets() -> list[dict[str, Any]]:
                 "form": target.form,
                 "exact": target.exact,
                 "prepare": list(target.prepare),
+                "options": {
+                    option: _plain(field.get_default(call_default_factory=True))
+                    for option, field in target.Config.model_fields.items()
+                },
                 "operators": operators,
             }
         )

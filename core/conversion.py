@@ -39,7 +39,7 @@ from intaglio.bundle_files import (
     write_samples,
 )
 from intaglio.errors import InputError, RecipeError, Refusal, UnsupportedError
-from intaglio.passes.marks import is_integer, is_quantized
+from intaglio.passes.marks import is_integer, is_quantized, reading_warnings
 from intaglio.pipeline import (
     PipelineResult,
     StepRecord,
@@ -52,7 +52,7 @@ from intaglio.plan import read_plan
 from intaglio.progress import Progress, silent
 from intaglio.recipe import Recipe, load_recipe
 from intaglio.registry import load_target, suggest
-from intaglio.settings import apply_settings, check_options, data_options
+from intaglio.settings import apply_settings, build_target_config, check_options, data_options
 from intaglio.targets.base import Artifact, Prepared, Target, TensorSpec
 from intaglio.targets.reading import is_tflite
 
@@ -74,6 +74,7 @@ class _Job:
         source: Name, hash and size of the file, for the manifest.
         inputs: Inputs of the model as read.
         outputs: Its outputs.
+        warnings: What was repaired on reading.
         recipe: The recipe with all options set.
         targets: The requested targets.
         data: Calibration samples, or None.
@@ -87,6 +88,7 @@ class _Job:
     source: dict[str, Any]
     inputs: Sequence[TensorSpec]
     outputs: Sequence[TensorSpec]
+    warnings: Sequence[str]
     recipe: Recipe
     targets: Sequence[Target]
     data: CalibrationData | None
@@ -145,6 +147,7 @@ def convert(
     check_output(folder)
     opened = [load_target(name) for name in _names(targets)]
     chosen = _choose_recipe(recipe, sets, opened)
+    opened = [_configured(target, chosen) for target in opened]
     opened_plan = None if plan is None else read_plan(Path(plan))
     listen("read", 0, None)
     job = _open(
@@ -206,7 +209,7 @@ def _choose_recipe(
 
     passes = [name for target in targets for name in target.prepare]
     base = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    chosen = apply_settings(base, sets, passes)
+    chosen = apply_settings(base, sets, passes, [target.name for target in targets])
     check_options(chosen, passes)
     if chosen.profile not in PROFILES:
         raise RecipeError(
@@ -214,6 +217,20 @@ def _choose_recipe(
             remedy=suggest(chosen.profile, PROFILES),
         )
     return chosen
+
+
+def _configured(target: Target, recipe: Recipe) -> Target:
+    """A target with the recipe's options for it, and the tools it needs at hand.
+
+    Raises:
+        RecipeError: An option is not valid.
+        ToolError: A tool is missing.
+    """
+    options = recipe.target.get(target.name)
+    if options:
+        target = load_target(target.name, build_target_config(target.name, options))
+    target.require_tools()
+    return target
 
 
 def _open(
@@ -254,6 +271,7 @@ def _open(
         path=path,
         inputs=inputs,
         outputs=border_specs(model.graph.outputs, quantization),
+        warnings=reading_warnings(model),
         source={"path": path.name, "sha256": file_sha256(path), "bytes": path.stat().st_size},
         recipe=recipe,
         targets=targets,
@@ -387,7 +405,7 @@ def _write(
     for stem, model in kept:
         (work / "steps").mkdir(exist_ok=True)
         ir.save(model, work / "steps" / f"{stem}.onnx")
-    recipe = _as_run(job.recipe, records)
+    recipe = _as_run(job.recipe, records, job.targets)
     profile = _profile(job.recipe, job.targets)
     write_json(
         work / REPORT_JSON,
@@ -411,6 +429,7 @@ def _write(
             "profile": profile,
             "form": _form(result.model),
             "calibration": job.calibration,
+            "warnings": list(job.warnings),
             "artifacts": [artifact.to_dict() for artifact in artifacts],
             "files": {
                 name: file_sha256(work / name) for name in list_files(work) if name not in listed
@@ -420,9 +439,12 @@ def _write(
     )
 
 
-def _as_run(recipe: Recipe, records: Sequence[StepRecord]) -> dict[str, Any]:
-    """The recipe with every option of every step that ran written out."""
+def _as_run(
+    recipe: Recipe, records: Sequence[StepRecord], targets: Sequence[Target]
+) -> dict[str, Any]:
+    """The recipe with every option of every step and target that ran written out."""
     data = recipe.to_dict()
+    data["target"] = {t.name: found for t in targets if (found := t.config.model_dump(mode="json"))}
     configs = {record.name: record.config for record in records if record.config}
     for step in data["step"]:
         step["options"] = configs.get(step["pass"], step["options"])

@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from intaglio.border import border_quantization, border_specs
 from intaglio.bundle import load
-from intaglio.passes.marks import is_quantized
+from intaglio.passes.marks import is_quantized, reading_warnings
 from intaglio.passes.provenance import source_name
 from intaglio.targets.base import TensorSpec, spec_of
 
@@ -60,6 +60,7 @@ class Inspection:
         parameter_bytes: Their size as stored.
         macs: Multiply-accumulates of one run, None where a dimension is not known.
         layers: Every node, in order.
+        warnings: What was repaired on reading.
     """
 
     path: str
@@ -71,6 +72,7 @@ class Inspection:
     parameter_bytes: int
     macs: int | None
     layers: tuple[LayerInfo, ...]
+    warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the inspection as JSON-friendly data."""
@@ -111,6 +113,7 @@ def inspect_model(
         parameter_bytes=sum(tensor.nbytes for tensor in tensors),
         macs=None if any(count is None for count in macs) else sum(m for m in macs if m),
         layers=layers,
+        warnings=tuple(reading_warnings(model)),
     )
 
 
@@ -144,9 +147,15 @@ def inspect_bundle(path: str | Path) -> dict[str, Any]:
         for artifact in bundle.artifacts
         for figure in bundle.opener(artifact).measure(artifact, bundle.folder)
     ]
+    reports = {
+        artifact.path: dict(said)
+        for artifact in bundle.artifacts
+        if (said := bundle.opener(artifact).report(artifact, bundle.folder))
+    }
     return {
         "path": str(path),
         "measured": measured,
+        "reports": reports,
         "source": bundle.manifest["source"],
         "recipe": bundle.manifest["recipe"]["name"],
         "profile": bundle.manifest["profile"],

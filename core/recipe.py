@@ -18,6 +18,7 @@ A recipe is a TOML file::
 
     [data]                        # how the calibration data is read
     [prepare."lower.to_integer"]  # options of passes that targets run
+    [target.ethos-u]              # options of targets
 
 ``base = "int8"`` starts from another recipe (a name or a path beside the file) and ``[set]`` holds
 options in the form of ``--set``. ``int8,split`` on the command line concatenates recipes.
@@ -86,6 +87,7 @@ class Recipe(BaseModel):
         bundle: What the bundle keeps.
         data: How calibration files are read (``fitting.data_options.DataOptions``).
         prepare: Options of passes that targets run, by pass name.
+        target: Options of targets, by target name.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
@@ -98,6 +100,7 @@ class Recipe(BaseModel):
     bundle: BundleOptions = BundleOptions()
     data: dict[str, Any] = Field(default_factory=dict)
     prepare: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    target: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the recipe as JSON- and TOML-friendly data; :func:`parse` reads it back."""
@@ -165,7 +168,7 @@ def compose(recipes: Iterable[Recipe]) -> Recipe:
                 remedy="write one recipe file that has both lists of steps",
             )
         merged[field] = chosen[0] if chosen else default
-    for field in ("data", "prepare"):
+    for field in ("data", "prepare", "target"):
         table: dict[str, Any] = {}
         for recipe in listed:
             for key, value in getattr(recipe, field).items():
@@ -283,7 +286,7 @@ def _extend(start: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
     merged = {**start, **data}
     if isinstance(data.get("step", []), list):
         merged["step"] = [*start["step"], *data.get("step", [])]
-    for table in ("bundle", "data", "prepare"):
+    for table in ("bundle", "data", "prepare", "target"):
         if isinstance(data.get(table), dict):
             merged[table] = {**start[table], **data[table]}
     return merged

@@ -17,7 +17,7 @@ from intaglio.errors import RecipeError
 
 if TYPE_CHECKING:
     from intaglio.passes.base import Pass
-    from intaglio.targets.base import Target
+    from intaglio.targets.base import Target, TargetConfig
 
 PASSES: Mapping[str, str] = {
     "canonicalize.fold_constants": "intaglio.passes.canonicalize.fold_constants:FoldConstants",
@@ -94,11 +94,16 @@ def load_pass(name: str) -> type[Pass]:
     return found
 
 
-def load_target(name: str) -> Target:
+def load_target(name: str, config: TargetConfig | None = None) -> Target:
     """An instance of the target called ``name``.
+
+    Args:
+        name: Its name.
+        config: Its options; None for the defaults.
 
     Raises:
         RecipeError: There is no such target.
     """
-    found: Target = _lookup(name, TARGETS, "intaglio.targets", "target")()
+    kind = _lookup(name, TARGETS, "intaglio.targets", "target")
+    found: Target = kind() if config is None else kind(config)
     return found

@@ -5,24 +5,25 @@ A key is one of
 - the full name, ``quantize.plan_tensors.activations=int16``;
 - the group's name where one pass of the group has the option, ``quantize.activations=int16``;
 - a table of the recipe itself, ``bundle.samples=0`` or ``data.size=[96, 96]``;
+- an option of a target, ``ethos-u.accelerator=ethos-u55-256``;
 - a top-level option, ``profile=litert`` or ``io=float``.
 
-Passes are those of the recipe's steps and those that the requested targets run. A key that matches
-nothing is an error: no option is ever ignored.
+Passes are those of the recipe's steps and those that the requested targets run; targets are the
+requested ones. A key that matches nothing is an error: no option is ever ignored.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from intaglio.errors import RecipeError
 from intaglio.recipe import BundleOptions, Recipe, parse, validation_error
-from intaglio.registry import load_pass, pass_names, suggest
+from intaglio.registry import load_pass, load_target, pass_names, suggest, target_names
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -31,6 +32,7 @@ else:
 
 if TYPE_CHECKING:
     from intaglio.passes.base import PassConfig
+    from intaglio.targets.base import TargetConfig
 
 _TOP_LEVEL = ("profile", "io")
 
@@ -68,6 +70,7 @@ def apply_settings(
     recipe: Recipe,
     settings: Mapping[str, Any] | Sequence[str],
     target_passes: Iterable[str] = (),
+    targets: Iterable[str] = (),
 ) -> Recipe:
     """A recipe with options set.
 
@@ -75,6 +78,7 @@ def apply_settings(
         recipe: Where to start.
         settings: Key to value, or ``key=value`` texts.
         target_passes: Names of the passes that the requested targets run.
+        targets: Names of the requested targets.
 
     Returns:
         A new recipe.
@@ -91,15 +95,16 @@ def apply_settings(
         return recipe
     data = recipe.to_dict()
     prepared = list(dict.fromkeys(target_passes))
+    requested = set(targets)
     for key, value in pairs:
-        _set_one(data, key, value, prepared)
+        _set_one(data, key, value, prepared, requested)
     changed = parse(data, recipe.name)
     check_options(changed, prepared)
     return changed
 
 
 def check_options(recipe: Recipe, target_passes: Iterable[str] = ()) -> None:
-    """Checks the options of every pass of a recipe before anything runs.
+    """Checks the options of every pass and target of a recipe before anything runs.
 
     Args:
         recipe: The recipe.
@@ -112,6 +117,8 @@ def check_options(recipe: Recipe, target_passes: Iterable[str] = ()) -> None:
         build_config(step.pass_name, step.options)
     for name in {*recipe.prepare, *target_passes}:
         build_config(name, recipe.prepare.get(name, {}))
+    for name, options in recipe.target.items():
+        build_target_config(name, options)
     if recipe.data:
         data_options(recipe)
 
@@ -130,6 +137,20 @@ def build_config(pass_name: str, options: Mapping[str, Any]) -> PassConfig:
         raise validation_error(error, f"options of {pass_name}", lambda _: names) from error
 
 
+def build_target_config(name: str, options: Mapping[str, Any]) -> TargetConfig:
+    """The typed options of a target.
+
+    Raises:
+        RecipeError: There is no such target or option, or a value is not valid.
+    """
+    model = load_target(name).Config
+    try:
+        return model.model_validate(dict(options))
+    except ValidationError as error:
+        names = list(model.model_fields)
+        raise validation_error(error, f"options of target {name}", lambda _: names) from error
+
+
 def data_options(recipe: Recipe) -> Any:
     """The typed options of reading calibration data (``fitting.data_options.DataOptions``).
 
@@ -145,7 +166,9 @@ def data_options(recipe: Recipe) -> Any:
         raise validation_error(error, "options of data", lambda _: names) from error
 
 
-def _set_one(data: dict[str, Any], key: str, value: Any, prepared: Sequence[str]) -> None:
+def _set_one(
+    data: dict[str, Any], key: str, value: Any, prepared: Sequence[str], targets: Container[str]
+) -> None:
     head, _, rest = key.partition(".")
     if key in _TOP_LEVEL:
         data[key] = value
@@ -154,6 +177,18 @@ def _set_one(data: dict[str, Any], key: str, value: Any, prepared: Sequence[str]
         if rest not in known:
             raise _unknown(key, [f"{head}.{name}" for name in known])
         data[head][rest] = value
+    elif rest and head in target_names():
+        if head not in targets:
+            raise RecipeError(
+                f"option '{key}': target {head} is not requested",
+                remedy=f"add --target {head}; a recipe file has a table [target.{head}] for it",
+            )
+        known = list(load_target(head).Config.model_fields)
+        if rest.partition(".")[0] not in known:
+            if not known:
+                raise RecipeError(f"option '{key}': target {head} has no options")
+            raise _unknown(key, [f"{head}.{name}" for name in known])
+        _put(data["target"].setdefault(head, {}), head, rest, value)
     else:
         name, option = _resolve(data, key, prepared)
         _store(data, name, option, value, prepared)
@@ -221,17 +256,22 @@ def _store(
     tables = [step["options"] for step in steps]
     if name in prepared:
         tables.append(data["prepare"].setdefault(name, {}))
-    *path, last = option.split(".")
     for table in tables:
-        inner = table
-        for part in path:
-            inner = inner.setdefault(part, {})
-            if not isinstance(inner, dict):
-                raise RecipeError(
-                    f"option '{name}.{option}': '{part}' is not a table",
-                    remedy=f"set {name}.{path[0]} as a whole",
-                )
-        inner[last] = value
+        _put(table, name, option, value)
+
+
+def _put(table: dict[str, Any], name: str, option: str, value: Any) -> None:
+    """Sets a possibly dotted option in a table of options."""
+    *path, last = option.split(".")
+    inner = table
+    for part in path:
+        inner = inner.setdefault(part, {})
+        if not isinstance(inner, dict):
+            raise RecipeError(
+                f"option '{name}.{option}': '{part}' is not a table",
+                remedy=f"set {name}.{path[0]} as a whole",
+            )
+    inner[last] = value
 
 
 def _unknown(key: str, known: Iterable[str]) -> RecipeError:

@@ -10,8 +10,16 @@ DONE_PREFIX = "intaglio.done."
 FORM_KEY = "intaglio.form"
 PROFILE_KEY = "intaglio.profile"
 
+#: What was repaired on reading: sentences, one a line.
+WARNINGS_KEY = "intaglio.warnings"
+
 #: Reason of the skip of every step that has nothing to do on a quantized model.
 ALREADY_QUANTIZED = "the model is quantized already; its own scales are kept"
+
+
+def reading_warnings(model: ir.Model) -> list[str]:
+    """What was repaired or guessed when the file of ``model`` was read."""
+    return model.metadata_props.get(WARNINGS_KEY, "").splitlines()
 
 
 def is_done(model: ir.Model, name: str) -> bool:

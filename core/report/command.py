@@ -9,7 +9,7 @@ from typing import Any
 
 from intaglio.errors import IntaglioError
 from intaglio.recipe import load_recipe, recipe_names
-from intaglio.settings import build_config
+from intaglio.settings import build_config, build_target_config
 
 
 def commands(manifest: Mapping[str, Any], name: str) -> dict[str, str]:
@@ -62,6 +62,8 @@ def _settings(recipe: Mapping[str, Any]) -> list[tuple[str, Any]]:
         for key, value in sorted(recipe.get(table, {}).items()):
             if original[table].get(key) != value:
                 found.append((f"{table}.{key}", value))
+    for name, options in sorted(recipe.get("target", {}).items()):
+        found += _changed_target_options(name, options, original["target"].get(name, {}))
     steps = {step["pass"]: step for step in original["step"]}
     for step in recipe["step"]:
         known = steps.get(step["pass"])
@@ -81,6 +83,22 @@ def _changed_options(
         defaults = build_config(name, original).model_dump(mode="json")
     except IntaglioError:
         return []
+    return _different(name, options, defaults)
+
+
+def _changed_target_options(
+    name: str, options: Mapping[str, Any], original: Mapping[str, Any]
+) -> list[tuple[str, Any]]:
+    try:
+        defaults = build_target_config(name, original).model_dump(mode="json")
+    except IntaglioError:
+        return []
+    return _different(name, options, defaults)
+
+
+def _different(
+    name: str, options: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> list[tuple[str, Any]]:
     return [
         (f"{name}.{key}", value)
         for key, value in sorted(options.items())

@@ -16,6 +16,7 @@ from intaglio.report.formatting import (
     format_percent,
     format_score,
 )
+from intaglio.report.npu import npu_sections
 from intaglio.report.sizes import layer_sizes
 from intaglio.verification.comparison import OUTERMOST_LSB
 from intaglio.verification.layers import LOW_SQNR_DB, SATURATED_FRACTION
@@ -72,6 +73,7 @@ def build_context(
         "layers_of": main[0]["artifact"] if main else "",
         "sqnr_chart": _sqnr_chart(main),
         "range_chart": _range_chart(main),
+        "npu": npu_sections(folder, artifacts),
         "sizes": sizes,
         "size_chart": _size_chart(sizes),
         "size_total": (sum(s.source_bytes for s in sizes), sum(s.artifact_bytes for s in sizes)),
@@ -186,7 +188,7 @@ def _warnings(
     manifest: Json, evidence: Json, verify: Json | None, layers: Sequence[Json]
 ) -> list[str]:
     """What the reader must not miss."""
-    found = []
+    found = list(manifest.get("warnings", []))
     if (manifest.get("calibration") or {}).get("kind") == "random":
         found.append(
             "Calibrated on random numbers: the ranges say nothing about real inputs. Convert with "
