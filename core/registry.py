@@ -27,6 +27,9 @@ PASSES: Mapping[str, str] = {
     "canonicalize.normalize_operators": (
         "intaglio.passes.canonicalize.normalize_operators:NormalizeOperators"
     ),
+    "canonicalize.sink_transposes": (
+        "intaglio.passes.canonicalize.sink_transposes:SinkTransposes"
+    ),
     "canonicalize.fold_batch_norm": "intaglio.passes.canonicalize.fold_batch_norm:FoldBatchNorm",
     "canonicalize.fuse_bias": "intaglio.passes.canonicalize.fuse_bias:FuseBias",
     "canonicalize.fuse_pad": "intaglio.passes.canonicalize.fuse_pad:FusePad",
@@ -37,6 +40,7 @@ PASSES: Mapping[str, str] = {
     "quantize.isolate_tensors": "intaglio.passes.quantize.isolate_tensors:IsolateTensors",
     "quantize.equalize_layers": "intaglio.passes.quantize.equalize_layers:EqualizeLayers",
     "calibrate.equalize_channels": "intaglio.fitting.equalize_channels:EqualizeChannels",
+    "calibrate.fit_channels": "intaglio.fitting.fit_channels:FitChannels",
     "calibrate.observe_ranges": "intaglio.fitting.observe_ranges:ObserveRanges",
     "calibrate.choose_precision": "intaglio.fitting.choose_precision:ChoosePrecision",
     "calibrate.round_weights": "intaglio.fitting.round_weights:RoundWeights",
@@ -45,11 +49,14 @@ PASSES: Mapping[str, str] = {
     "quantize.insert_qdq": "intaglio.passes.quantize.insert_qdq:InsertQdq",
     "lower.shift_unsigned": "intaglio.passes.lower.shift_unsigned:ShiftUnsigned",
     "lower.to_integer": "intaglio.passes.lower.to_integer:ToInteger",
+    "layout.to_channels_last": "intaglio.passes.layout.to_channels_last:ToChannelsLast",
 }
 
 TARGETS: Mapping[str, str] = {
     "onnx-qdq": "intaglio.targets.onnx.qdq:OnnxQdq",
     "onnx-integer": "intaglio.targets.onnx.integer:OnnxInteger",
+    "tflite": "intaglio.targets.tflite.target:Tflite",
+    "ethos-u": "intaglio.targets.ethos_u.target:EthosU",
 }
 
 

@@ -116,8 +116,12 @@ def targets_page() -> str:
             f"## {name}",
             prose(module),
             f"- Form: {form}\n- Passes run for it: {prepared}\n- Exact: {exact}",
-            table(("operators", "types", "condition", "definition"), *_capabilities(target)),
         ]
+        if target.Config.model_fields:
+            parts += [f"Options (`--set {name}.option=value`):", options_table(target.Config)]
+        parts.append(
+            table(("operators", "types", "condition", "definition"), *_capabilities(target))
+        )
     profiles = [(f"`{p.name}`", p.description, p.version_read) for p in PROFILES.values()]
     roundings = [("operator", *(f"{n}, {d}" for n in PROFILES for d in ("int8", "int16")))]
     for kind in KINDS:

@@ -26,7 +26,8 @@ class Semantics:
     """What a pass promises about the values that the model computes.
 
     Attributes:
-        kind: ``exact`` (same real function), ``bounded`` (within ``lsb``) or ``approximate``.
+        kind: ``exact`` (same real function), ``calibrated`` (the same function for inputs like the
+            calibration samples), ``bounded`` (within ``lsb``) or ``approximate``.
         lsb: The bound of a ``bounded`` pass in least significant bits of the output.
     """
 
@@ -38,6 +39,7 @@ class Semantics:
 
 
 EXACT = Semantics("exact")
+CALIBRATED = Semantics("calibrated")
 APPROXIMATE = Semantics("approximate")
 
 

@@ -32,6 +32,7 @@ KERNELS = frozenset(
         "Mul",
         "GlobalAveragePool",
         "ReduceMean",
+        "ReduceSum",
         "PRelu",
         "Softmax",
     }
@@ -66,6 +67,9 @@ MOVES = frozenset(
         "Unsqueeze",
     }
 )
+
+#: Operators that pick values, of several tensors or over axes: one scale in and out.
+EXTREMES = frozenset({"GlobalMaxPool", "Max", "Min", "ReduceMax", "ReduceMin"})
 
 #: Element-wise functions of one tensor.
 UNARY = frozenset(

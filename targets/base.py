@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
 
 from intaglio.errors import RecipeError, Refusal
 from intaglio.passes.annotations import get_layout
@@ -176,20 +177,41 @@ class Session(abc.ABC):
         """
 
 
+class TargetConfig(BaseModel):
+    """Typed, frozen options of a target; unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
 class Target(abc.ABC):
     """A runtime's file format.
+
+    Args:
+        config: Options (``--set target.option=value``); None for the defaults.
 
     Class attributes:
         name: Stable name as in ``--target``.
         prepare: Dotted names of the passes the pipeline runs for this target first.
         form: Form the target emits from: ``quantized`` or ``integer``.
         exact: Whether its runtime computes the profile's arithmetic bit for bit.
+        Config: Class of the options.
     """
 
     name: ClassVar[str]
     prepare: ClassVar[tuple[str, ...]] = ()
     form: ClassVar[str]
     exact: ClassVar[bool]
+    Config: ClassVar[type[TargetConfig]] = TargetConfig
+
+    def __init__(self, config: TargetConfig | None = None) -> None:
+        self.config = self.Config() if config is None else config
+
+    def require_tools(self) -> None:
+        """Looks for the outside tools that :meth:`emit` needs; called before any work is done.
+
+        Raises:
+            ToolError: One is missing or too old.
+        """
 
     @abc.abstractmethod
     def capabilities(self) -> Sequence[Capability]:
@@ -241,6 +263,14 @@ class Target(abc.ABC):
     @abc.abstractmethod
     def measure(self, artifact: Artifact, folder: Path) -> list[Measurement]:
         """Bytes, memory, latency: each with how it was got."""
+
+    def report(self, artifact: Artifact, folder: Path) -> Mapping[str, Any]:
+        """What the target's tools said about an artifact, as JSON-friendly data; may be empty.
+
+        Raises:
+            InputError: It is missing from the bundle, or damaged.
+        """
+        return {}
 
 
 def spec_of(

@@ -8,6 +8,7 @@ the 64-bit product. They do not agree on the rounding, so it has a name here:
 double    ``(acc*m + 2^(s-1) + (s > 31 ? (acc >= 0 ? 2^30 : -2^30) : 0)) >> s``
 single    ``(acc*m + 2^(s-1)) >> s``
 wide      ``(acc*m16 + 2^(s-17)) >> (s - 16)`` with ``m16 = min((m + 2^15) >> 16, 0x7FFF)``
+real      ``round_half_away(float64(acc) * scale)``, the product rounded to float64
 float     ``round_half_even(float32(acc) * float32(scale))``
 ========  ==========================================================================
 
@@ -15,7 +16,8 @@ Sources: ``double`` is gemmlowp's SaturatingRoundingDoublingHighMul followed by 
 (TensorFlow Lite's MultiplyByQuantizedMultiplier) written as one shift, as the TOSA specification
 does in ``apply_scale_32``; ``single`` is the same function of TensorFlow Lite under
 TFLITE_SINGLE_ROUNDING, and TOSA's SINGLE_ROUND; ``wide`` is TensorFlow Lite's 64-bit overload and
-TOSA's ``apply_scale_16``; ``float`` is what onnxruntime's QLinear kernels and XNNPACK compute.
+TOSA's ``apply_scale_16``; ``real`` is what LiteRT's reference FULLY_CONNECTED computes with
+``std::round``; ``float`` is what onnxruntime's QLinear kernels and XNNPACK compute.
 """
 
 from __future__ import annotations
@@ -29,6 +31,12 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 MINIMUM_SHIFT = 2
 MAXIMUM_SHIFT = 62
+#: Shifts of a 53-bit mantissa in the ``real`` rounding: scales below 2^7; smaller ones than 2^-45
+#: give 0 for every accumulator that is allowed.
+MINIMUM_REAL_SHIFT = 46
+MAXIMUM_REAL_SHIFT = 97
+#: Accumulators of ``real`` are smaller in magnitude.
+REAL_ACCUMULATOR_LIMIT = 1 << 44
 #: Smallest shift of ``wide``: TensorFlow Lite's kernel allows exponents up to 7, 31 - 7 = 24.
 MINIMUM_WIDE_SHIFT = 24
 #: Accumulators of ``wide`` are in [-2^47, 2^47), as the kernel documents: their product with a
@@ -45,6 +53,7 @@ class Rounding(str, Enum):
     DOUBLE = "double"
     SINGLE = "single"
     WIDE = "wide"
+    REAL = "real"
     FLOAT = "float"
 
 
@@ -174,6 +183,53 @@ def rescale_wide(acc: ArrayLike, multiplier: ArrayLike, shift: ArrayLike) -> NDA
     return np.asarray((value * reduced_factor + half) >> reduced_shift)
 
 
+def split_scale(scale: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Write real scales as ``mantissa * 2**-shift`` without loss: all 53 bits of float64.
+
+    Args:
+        scale: non-negative real scales of any shape, below 2^7.
+
+    Returns:
+        Mantissas, 0 or in [2^52, 2^53), and shifts in 46..97; both int64. A scale that would need a
+        larger shift is below 2^-45 and has mantissa 0.
+
+    Raises:
+        ValueError: a scale is negative, not finite, or 2^7 and more.
+    """
+    values = np.asarray(scale, dtype=np.float64)
+    if not np.all(np.isfinite(values)) or np.any(values < 0):
+        raise ValueError("scales must be finite and not negative")
+    fraction, exponent = np.frexp(values)
+    mantissa = np.ldexp(fraction, 53).astype(np.int64)
+    shift = 53 - exponent.astype(np.int64)
+    flushed = (mantissa == 0) | (shift > MAXIMUM_REAL_SHIFT)
+    shift = np.where(flushed, MAXIMUM_REAL_SHIFT, shift)
+    if np.any(shift < MINIMUM_REAL_SHIFT):
+        raise ValueError(f"scale {values.max():g} is not below 2^7")
+    return np.where(flushed, 0, mantissa), shift
+
+
+def rescale_real(acc: ArrayLike, scale: ArrayLike) -> NDArray[np.int64]:
+    """Rescale in float64, ties away from zero, as LiteRT's reference FULLY_CONNECTED does.
+
+    Args:
+        acc: integers in (-2^44, 2^44); broadcasts with ``scale``.
+        scale: real scales in float64, not narrowed to fixed point.
+
+    Returns:
+        int64, the broadcast shape, before zero point and clamp.
+
+    Raises:
+        ValueError: an accumulator is out of range.
+    """
+    value = _integers(acc, "accumulators")
+    if np.any(np.abs(value) >= REAL_ACCUMULATOR_LIMIT):
+        raise ValueError("accumulators of the real rescale must be in (-2^44, 2^44)")
+    product = value.astype(np.float64) * np.asarray(scale, np.float64)
+    whole = np.trunc(product)
+    return np.asarray(whole + np.copysign(np.abs(product - whole) >= 0.5, product)).astype(np.int64)
+
+
 def rescale_float(acc: ArrayLike, scale: ArrayLike) -> NDArray[np.int64]:
     """Rescale in float32, ties to even, as onnxruntime's QLinear kernels do.
 
@@ -199,7 +255,8 @@ def rescale(acc: ArrayLike, fixed_point: FixedPoint, rounding: Rounding | str) -
         fixed_point: the scales; they broadcast with ``acc`` from the last axis.
         rounding: which arithmetic. For ``float`` the scale is ``float32(fixed_point.real)``, which
             in rare cases is one unit in the last place off the float32 of the original scale; use
-            :func:`rescale_float` where that matters.
+            :func:`rescale_float` where that matters. ``real`` has a function of its own,
+            :func:`rescale_real`, since 31 bits are not its scale.
 
     Returns:
         int64, the broadcast shape, before zero point and clamp.
@@ -210,6 +267,8 @@ def rescale(acc: ArrayLike, fixed_point: FixedPoint, rounding: Rounding | str) -
     kind = Rounding(rounding)
     if kind is Rounding.FLOAT:
         return rescale_float(acc, fixed_point.real)
+    if kind is Rounding.REAL:
+        raise ValueError("the real rescale takes the scale itself: rescale_real")
     function = {
         Rounding.DOUBLE: rescale_double,
         Rounding.SINGLE: rescale_single,

@@ -1,9 +1,9 @@
 """8-bit tables of functions that runtimes compute in integers instead of looking them up.
 
-LEAKY_RELU and HARD_SWISH have kernels of their own in TensorFlow Lite, whose results differ from
+LEAKY_RELU, ABS and HARD_SWISH have kernels of their own in TensorFlow Lite, whose results differ from
 the rounded real function in a few percent of the entries, by one step. A kernel of one 8-bit input
 is a table all the same: these are the ones that give the runtime's own bits. Sources:
-``reference_ops::QuantizeLeakyRelu`` and ``reference_ops::HardSwish``.
+``reference_ops::QuantizeLeakyRelu``, ``AbsEvalQuantized`` and ``reference_ops::HardSwish``.
 """
 
 from __future__ import annotations
@@ -30,15 +30,16 @@ def leaky_relu_table(
     output_q: TensorQuantization,
     alpha: float,
     rounding: Rounding | str = Rounding.DOUBLE,
+    narrow: bool = False,
 ) -> NDArray[Any]:
     """LEAKY_RELU as its kernel computes it: one rescale for each sign of ``q - z``.
 
     Args:
         input_q: int8 or uint8, per tensor.
         output_q: the same type, per tensor.
-        alpha: slope for negative inputs, not negative itself; rounded to float32, as files have
-            it. Zero is ReLU.
+        alpha: slope for negative inputs; rounded to float32, as files have it. Zero is ReLU.
         rounding: of the rescales, from the arithmetic profile.
+        narrow: whether the scales are computed in float32, from the profile likewise.
 
     Returns:
         256 entries of the output's type, indexed by ``q - minimum``.
@@ -47,12 +48,30 @@ def leaky_relu_table(
         ValueError: the types do not fit, or a scale has no fixed point.
     """
     difference = _differences(input_q, output_q)
-    # The kernel divides in float32 products widened to double.
-    ratio = input_q.scale[0] / output_q.scale[0]
-    slope = input_q.scale[0] * float(np.float32(alpha)) / output_q.scale[0]
+    real = np.float32 if narrow else np.float64
+    step = real(output_q.scale[0])
+    ratio = real(input_q.scale[0]) / step
+    slope = real(input_q.scale[0]) * real(np.float32(abs(alpha))) / step
+    sloped = difference if alpha >= 0 else -difference
     positive = rescale(difference, quantize_multiplier(ratio), rounding)
-    negative = rescale(difference, quantize_multiplier(slope), rounding)
+    negative = rescale(sloped, quantize_multiplier(slope), rounding)
     return _finish(np.where(difference >= 0, positive, negative), output_q)
+
+
+def abs_table(
+    input_q: TensorQuantization,
+    output_q: TensorQuantization,
+    rounding: Rounding | str = Rounding.DOUBLE,
+    narrow: bool = False,
+) -> NDArray[Any]:
+    """ABS as its kernel computes it: one rescale of ``|q - z|``.
+
+    Args, result and errors are those of :func:`leaky_relu_table`, without slope.
+    """
+    difference = _differences(input_q, output_q)
+    real = np.float32 if narrow else np.float64
+    ratio = real(input_q.scale[0]) / real(output_q.scale[0])
+    return _finish(rescale(np.abs(difference), quantize_multiplier(ratio), rounding), output_q)
 
 
 def hard_swish_table(input_q: TensorQuantization, output_q: TensorQuantization) -> NDArray[Any]:

@@ -9,9 +9,12 @@ every runtime of that profile.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from intaglio.transforms.fixed_point import Rounding
 
@@ -21,13 +24,30 @@ KINDS: tuple[str, ...] = (
     "depthwise_conv",
     "conv_transpose",
     "fully_connected",
+    "batch_matmul",
     "add",
     "mul",
     "mean",
+    "sum",
     "requantize",
+    "relu",
     "prelu",
     "leaky_relu",
+    "abs",
     "softmax",
+)
+
+#: Functions that runtimes compute each in their own way, and the ways there are:
+#: ``table``: the function in float32, rounded once for each 8-bit input, or for each end of a
+#: segment of 16-bit inputs; ``fixed_point``: gemmlowp's integer function for 8 bits, an interpolated
+#: sigmoid for 16; ``exp_minus_one``: ``exp(x) - 1``, rounded to float32 in between.
+FUNCTION_KERNELS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "logistic": ("table", "fixed_point"),
+        "tanh": ("table", "fixed_point"),
+        "elu": ("table", "exp_minus_one"),
+        "softmax": ("float64_tables", "float32_tables"),
+    }
 )
 
 DEFAULT_PROFILE = "tflm"
@@ -43,6 +63,9 @@ class Profile:
         roundings: kind of operator to rounding, for 8-bit activations.
         version_read: the runtime and version that the table was read from.
         int16_roundings: the same for int16 activations with int8 weights and int64 bias.
+        narrow: kinds whose real scale the runtime computes in float32, the others in float64.
+        kernels: how it computes the functions of :data:`FUNCTION_KERNELS` of 8-bit tensors.
+        int16_kernels: the same for 16-bit tensors.
     """
 
     name: str
@@ -50,8 +73,18 @@ class Profile:
     roundings: Mapping[str, Rounding]
     version_read: str
     int16_roundings: Mapping[str, Rounding]
+    narrow: frozenset[str] = frozenset()
+    kernels: Mapping[str, str] = field(default_factory=dict)
+    int16_kernels: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not self.narrow <= set(KINDS):
+            raise ValueError(f"narrow of profile {self.name!r} must be some of {KINDS}")
+        for field in ("kernels", "int16_kernels"):
+            chosen = dict(getattr(self, field))
+            if any(kernel not in FUNCTION_KERNELS.get(name, ()) for name, kernel in chosen.items()):
+                raise ValueError(f"{field} of profile {self.name!r}: {chosen} names no kernel")
+            object.__setattr__(self, field, MappingProxyType(chosen))
         for field in ("roundings", "int16_roundings"):
             table = dict(getattr(self, field))
             if set(table) != set(KINDS):
@@ -81,20 +114,53 @@ class Profile:
             raise ValueError(f"unknown operator kind {kind!r}; known: {', '.join(KINDS)}")
         return table[kind]
 
+    def scale(
+        self, kind: str, factors: Sequence[ArrayLike], divisor: ArrayLike
+    ) -> NDArray[np.float64]:
+        """The real scale of a rescale, in the precision in which the runtime computes it.
+
+        Args:
+            kind: one of :data:`KINDS`.
+            factors: float32 scales that are multiplied, from the left; they broadcast.
+            divisor: float32 scale of the output.
+
+        Returns:
+            ``product of factors / divisor``: float64, exact to that precision.
+        """
+        dtype = np.float32 if kind in self.narrow else np.float64
+        with np.errstate(over="ignore", under="ignore"):
+            product = np.asarray(factors[0], dtype)
+            for factor in factors[1:]:
+                product = product * np.asarray(factor, dtype)
+            return np.asarray(product / np.asarray(divisor, dtype)).astype(np.float64)
+
+    def kernel(self, function: str, activation_dtype: str = "int8") -> str:
+        """How a function of :data:`FUNCTION_KERNELS` is computed.
+
+        Args:
+            function: its name there.
+            activation_dtype: ``int8``, ``uint8`` or ``int16``.
+
+        Returns:
+            The kernel's name; the first of them where the profile names none.
+        """
+        table = self.int16_kernels if activation_dtype == "int16" else self.kernels
+        return table.get(function, FUNCTION_KERNELS[function][0])
+
 
 def _table(default: Rounding, **exceptions: Rounding) -> dict[str, Rounding]:
     return {kind: exceptions.get(kind, default) for kind in KINDS}
 
 
-# The 64-bit overload of MultiplyByQuantizedMultiplier is used by the convolutions only; a fully
-# connected layer narrows its int64 accumulator and rounds once.
-_TFLITE_INT16 = _table(
-    Rounding.DOUBLE,
-    conv=Rounding.WIDE,
-    depthwise_conv=Rounding.WIDE,
-    conv_transpose=Rounding.WIDE,
-    fully_connected=Rounding.SINGLE,
-)
+# The 64-bit overload of MultiplyByQuantizedMultiplier is used by everything that sums in int64.
+_TFLITE_INT16 = {
+    "conv": Rounding.WIDE,
+    "depthwise_conv": Rounding.WIDE,
+    "conv_transpose": Rounding.WIDE,
+    "batch_matmul": Rounding.WIDE,
+}
+
+_INT16_KERNELS = {"logistic": "fixed_point", "tanh": "fixed_point"}
 
 #: Profile name to profile.
 PROFILES: Mapping[str, Profile] = MappingProxyType(
@@ -105,15 +171,23 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                 name="tflm",
                 description="TensorFlow Lite Micro, TOSA with double rounding, and our C",
                 roundings=_table(Rounding.DOUBLE),
-                version_read="TensorFlow Lite Micro reference kernels, default build",
-                int16_roundings=_TFLITE_INT16,
+                version_read="TensorFlow Lite Micro reference kernels, default build of 2026-10-23",
+                int16_roundings=_table(
+                    Rounding.DOUBLE, **_TFLITE_INT16, fully_connected=Rounding.WIDE
+                ),
+                kernels={"logistic": "fixed_point", "tanh": "fixed_point", "elu": "exp_minus_one"},
+                int16_kernels={**_INT16_KERNELS, "softmax": "float32_tables"},
             ),
             Profile(
                 name="litert",
                 description="reference kernels of LiteRT (OpResolverType.BUILTIN_REF)",
-                roundings=_table(Rounding.DOUBLE, fully_connected=Rounding.SINGLE),
-                version_read="LiteRT 2.3",
-                int16_roundings=_TFLITE_INT16,
+                roundings=_table(Rounding.DOUBLE, fully_connected=Rounding.REAL),
+                version_read="LiteRT 2.3.0",
+                int16_roundings=_table(
+                    Rounding.DOUBLE, **_TFLITE_INT16, fully_connected=Rounding.REAL
+                ),
+                narrow=frozenset({"mul", "batch_matmul", "relu", "prelu", "leaky_relu", "abs"}),
+                int16_kernels=_INT16_KERNELS,
             ),
             Profile(
                 name="tosa-single",
@@ -128,6 +202,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                     depthwise_conv=Rounding.WIDE,
                     conv_transpose=Rounding.WIDE,
                     fully_connected=Rounding.WIDE,
+                    batch_matmul=Rounding.WIDE,
                 ),
             ),
         )

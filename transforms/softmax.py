@@ -18,8 +18,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from typing import Any
+
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from intaglio.transforms.fixed_point import FixedPoint, Rounding, quantize_multiplier, rescale
+from intaglio.transforms.interpolation import interpolate, populate
 
 OUTPUT_SCALE = 1.0 / 256.0
 OUTPUT_ZERO_POINT = -128
@@ -33,21 +38,12 @@ OUTPUT_SHIFT = 23
 
 _INT32_MAXIMUM = (1 << 31) - 1
 _INT32_MINIMUM = -(1 << 31)
-_QUARTER = 1 << 24  # 0.25 in Q5.26
 
 # Q0.31 constants of gemmlowp's exponential.
 _EXP_MINUS_ONE_EIGHTH = 1895147668
 _ONE_THIRD = 715827883
-#: (bit of the remainder in Q5.26, exp(-that) in Q0.31) from exp(-1/4) to exp(-16).
-_EXP_STEPS: tuple[tuple[int, int], ...] = (
-    (24, 1672461947),
-    (25, 1302514674),
-    (26, 790015084),
-    (27, 290630308),
-    (28, 39332535),
-    (29, 720401),
-    (30, 242),
-)
+#: exp(-1/4), exp(-1/2), exp(-1), ... exp(-16) in Q0.31.
+_EXP_FACTORS = (1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242)
 # Q2.29 constants of the Newton-Raphson division.
 _48_OVER_17 = 1515870810
 _MINUS_32_OVER_17 = -1010580540
@@ -157,6 +153,85 @@ def softmax_int8(
     return np.asarray(np.clip(output, -128, 127).astype(np.int8))
 
 
+def int16_tables(precision: DTypeLike) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+    """Tables of the 16-bit softmax: ``exp`` on [-10, 0] and ``1 / (1 + x)`` on [0, 1], in Q0.15.
+
+    Args:
+        precision: float64 (LiteRT) or float32 (TensorFlow Lite Micro).
+
+    Returns:
+        Both, int16 with 513 entries each.
+    """
+    kind = np.dtype(precision).type
+
+    def exponential(x: NDArray[np.float64]) -> NDArray[Any]:
+        return np.asarray(np.exp(x).astype(precision))
+
+    def inverse(x: NDArray[np.float64]) -> NDArray[Any]:
+        return np.asarray(kind(1) / (kind(1) + x.astype(precision)))
+
+    return (
+        populate(exponential, *_ends(-10.0, 0.0, precision), 32768.0, precision),
+        populate(inverse, *_ends(0.0, 1.0, precision), 32768.0, precision),
+    )
+
+
+def _ends(low: float, high: float, precision: DTypeLike) -> tuple[float, float]:
+    """The ends of an interval as LUTPopulate computes them in float64, from 1/65535 of it."""
+    if np.dtype(precision) == np.float32:
+        return low, high
+    step = (high - low) / 65535.0
+    zero_point = 32767 if high == 0.0 else -32768
+    return step * (-32768 - zero_point), step * (32767 - zero_point)
+
+
+def softmax_int16(
+    q: ArrayLike,
+    input_scale: float,
+    tables: tuple[NDArray[np.int16], NDArray[np.int16]],
+    axis: int = -1,
+) -> NDArray[np.int16]:
+    """Softmax of an int16 tensor.
+
+    Args:
+        q: int16, any shape.
+        input_scale: scale of ``q``.
+        tables: of :func:`int16_tables`.
+        axis: the axis that is normalized.
+
+    Returns:
+        int16, the shape of ``q``, with scale 1/32768 and zero point 0.
+
+    Raises:
+        ValueError: the input scale is beyond what the kernel holds.
+    """
+    wide = np.asarray(q).astype(np.int64)
+    difference = wide - wide.max(axis=axis, keepdims=True)
+    scaled = rescale(difference, int16_scale(input_scale), Rounding.DOUBLE) + 32767
+    exponential = interpolate(np.clip(scaled, -32768, 32767), tables[0])
+    total = exponential.sum(axis=axis, keepdims=True)
+    bits = 31 - _count_leading_zeros(total)
+    centered = (((total << (30 - bits)) + (1 << 13)) >> 14) - 98304
+    reciprocal = interpolate(np.clip(centered, -32768, 32767), tables[1])
+    product = (exponential * reciprocal + (np.int64(1) << (bits - 1))) >> bits
+    return np.asarray(np.clip(product, 0, 32767).astype(np.int16))
+
+
+def int16_scale(input_scale: float) -> FixedPoint:
+    """How differences of int16 inputs are brought to 10/65535, the step of the exponentials.
+
+    Args:
+        input_scale: float32 scale of the input.
+
+    Returns:
+        The factor in fixed point.
+
+    Raises:
+        ValueError: the scale is too large.
+    """
+    return quantize_multiplier(float(np.float32(input_scale)) / (10.0 / 65535.0))
+
+
 def saturating_rounding_doubling_high_mul(a: ArrayLike, b: ArrayLike) -> Integers:
     """``round(a * b / 2^31)``, ties upward: the product of two Q0.31 numbers.
 
@@ -192,21 +267,24 @@ def rounding_divide_by_pot(x: ArrayLike, exponent: ArrayLike) -> Integers:
     return np.asarray((value >> power) + ((value & mask) > threshold))
 
 
-def exp_on_negative_values(a: ArrayLike) -> Integers:
+def exp_on_negative_values(a: ArrayLike, integer_bits: int = DIFFERENCE_INTEGER_BITS) -> Integers:
     """``exp(a)`` for ``a <= 0``: a polynomial on [-1/4, 0) times one factor a bit of the rest.
 
     Args:
-        a: Q5.26, -2^31 <= a <= 0.
+        a: with ``integer_bits`` integer bits and ``31 - integer_bits`` fraction bits,
+            -2^31 <= a <= 0.
+        integer_bits: at most 5.
 
     Returns:
         int64, Q0.31 in 0..2^31 - 1; exactly the largest for ``a == 0``.
     """
     value = np.asarray(a, dtype=np.int64)
+    quarter = 1 << (29 - integer_bits)
     # The part of a in [-1/4, 0), and the multiple of 1/4 that remains.
-    fraction = (value & (_QUARTER - 1)) - _QUARTER
+    fraction = (value & (quarter - 1)) - quarter
     remainder = fraction - value
-    result = exp_on_quarter_interval(fraction << DIFFERENCE_INTEGER_BITS)
-    for bit, factor in _EXP_STEPS:
+    result = exp_on_quarter_interval(fraction << integer_bits)
+    for bit, factor in enumerate(_EXP_FACTORS[: integer_bits + 2], start=29 - integer_bits):
         scaled = saturating_rounding_doubling_high_mul(result, factor)
         result = np.where((remainder >> bit) & 1, scaled, result)
     return np.asarray(np.where(value == 0, _INT32_MAXIMUM, result))
@@ -240,6 +318,19 @@ def one_over_one_plus_x(a: ArrayLike) -> Integers:
     Returns:
         int64, Q0.31 in the range of int32.
     """
+    # 2 / (1 + a) in Q2.29 is, halved, 1 / (1 + a) in Q1.30; one bit up is Q0.31.
+    return _saturate(_two_over_one_plus_x(a) << 1)
+
+
+def one_minus_x_over_one_plus_x(a: ArrayLike) -> Integers:
+    """``(1 - a) / (1 + a)`` for ``0 <= a < 1``.
+
+    Args and result are those of :func:`one_over_one_plus_x`.
+    """
+    return _saturate((_two_over_one_plus_x(a) - _ONE_Q2) << 2)
+
+
+def _two_over_one_plus_x(a: ArrayLike) -> Integers:
     multiply = saturating_rounding_doubling_high_mul
     # gemmlowp's RoundingHalfSum(a, 1.0); the sum is positive, so its tie goes upward.
     half_denominator = (np.asarray(a, dtype=np.int64) + _INT32_MAXIMUM + 1) >> 1
@@ -248,8 +339,7 @@ def one_over_one_plus_x(a: ArrayLike) -> Integers:
         error = _ONE_Q2 - multiply(half_denominator, x)
         # The product of two Q2.29 numbers is Q4.27; two bits up make it Q2.29 again.
         x = x + _saturate(multiply(x, error) << 2)
-    # 1 / half_denominator in Q2.29 is, halved, 1 / denominator in Q1.30; one bit up is Q0.31.
-    return _saturate(x << 1)
+    return np.asarray(x)
 
 
 def reciprocal(total: ArrayLike) -> tuple[Integers, Integers]:

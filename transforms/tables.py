@@ -7,7 +7,7 @@ The real functions follow the ONNX operator definitions in float64. The tables f
 Lite's LUTPopulate (``lite/kernels/internal/common.h``). Measured on LiteRT 2.3's reference kernels:
 the 8-bit tables of LOGISTIC, TANH, GELU and EXP and the 16-bit ones of GELU and EXP are the same,
 entry by entry. Its 16-bit TANH and LOGISTIC are other kernels (up to 6 steps away), and so are
-LEAKY_RELU and HARD_SWISH; see ``kernel_tables``.
+LEAKY_RELU and HARD_SWISH; see ``kernel_tables`` and ``logistic``.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from intaglio.transforms.interpolation import SEGMENTS, interpolate, populate
 from intaglio.transforms.scales import TensorQuantization
 
 Real = NDArray[np.float64]
@@ -29,7 +30,7 @@ RealFunction = Callable[[Real], Real]
 UnaryFunction = Callable[[Real, Mapping[str, Any]], Real]
 
 #: Segments of a 16-bit table; it has one entry more, the end of the last segment.
-INT16_SEGMENTS = 512
+INT16_SEGMENTS = SEGMENTS
 
 # Stands for infinity in the interpolation arithmetic of 16-bit tables: far outside int16, and
 # sums of it stay finite.
@@ -72,17 +73,9 @@ def table_int16(
 ) -> NDArray[np.int16]:
     """Tabulate a function of a 16-bit tensor for linear interpolation.
 
-    TensorFlow Lite's LUTPopulate for int16. With ``lo`` and ``hi`` the real values of the smallest
-    and largest input, ``step = (hi - lo) / 512`` and ``k = 65536 / (out_hi - out_lo)`` (the inverse
-    output scale times 65536/65535, as that code has it), entry ``i`` is
-
-    ``round(f(lo + i*step)*k) - round(e/2)``, with ``e`` the error that interpolation makes in the
-    middle of the segment:
-    ``e = round((f(next)*k + round(f(this)*k)) / 2) - round(f(middle)*k)``,
-
-    every rounding half away from zero, clamped to int16. Half of the error is so moved to the ends
-    of the segment. Entry 512 is ``round(f(hi)*k)``. All of it is in float32, as there, since many
-    entries hang on the last bit; only the function itself is evaluated in float64 and rounded.
+    :func:`intaglio.transforms.interpolation.populate` in float32, from the real value of the
+    smallest input to that of the largest, with the gain ``65536 / (out_hi - out_lo)`` (the inverse
+    output scale times 65536/65535, as TensorFlow Lite's code has it).
 
     Args:
         function: real values to real values, element by element.
@@ -101,23 +94,41 @@ def table_int16(
         if q.zero_point[0] != 0:
             raise ValueError(f"the {role} of a 16-bit table has zero point 0")
     low, high = _float32_ends(input_q)
-    step = (high - low) / np.float32(INT16_SEGMENTS)
     output_low, output_high = _float32_ends(output_q)
     gain = np.float32(1 << 16) / (output_high - output_low)
+    return populate(lambda x: _evaluate(function, x), float(low), float(high), float(gain))
 
-    def sample(x: NDArray[np.float32]) -> NDArray[np.float32]:
-        with np.errstate(over="ignore"):
-            y = _evaluate(function, x.astype(np.float64)).astype(np.float32) * gain
-        return np.asarray(np.clip(y, np.float32(-_BEYOND_INT16), np.float32(_BEYOND_INT16)))
 
-    starts = low + np.arange(INT16_SEGMENTS + 1, dtype=np.float32) * step
-    values = sample(starts)
-    middles = _round_float32(sample(starts[:-1] + step / np.float32(2)))
-    this = _round_float32(values[:-1])
-    error = _round_float32((values[1:] + this) / np.float32(2)) - middles
-    last = _round_float32(sample(np.array([high])))
-    entries = np.append(this - _round_float32(error / np.float32(2)), last)
-    return np.asarray(np.clip(entries, output_q.minimum, output_q.maximum).astype(np.int16))
+def table_int8_float32(
+    function: RealFunction, input_q: TensorQuantization, output_q: TensorQuantization
+) -> NDArray[Any]:
+    """Tabulate a function of an 8-bit tensor in float32, as TensorFlow Lite's LUTPopulate does.
+
+    ``clip(round(float32(f(x) * (1 / s_out))) + z_out)`` for ``x = float32(s_in * (q - z_in))``,
+    half away from zero.
+
+    Args:
+        function: real values to real values; its result is narrowed to float32.
+        input_q: int8 or uint8, per tensor.
+        output_q: int8 or uint8, per tensor; infinities saturate.
+
+    Returns:
+        256 entries of the output's type.
+
+    Raises:
+        ValueError: as :func:`table_int8`.
+    """
+    _require(input_q, ("int8", "uint8"), "input")
+    _require(output_q, ("int8", "uint8"), "output")
+    q = np.arange(input_q.minimum, input_q.maximum + 1)
+    x = np.float32(input_q.scale[0]) * (q - input_q.zero_point[0]).astype(np.float32)
+    with np.errstate(over="ignore"):
+        y = _evaluate(function, x.astype(np.float64)).astype(np.float32)
+        steps = y * (np.float32(1) / np.float32(output_q.scale[0]))
+    steps = np.clip(steps, np.float32(-_BEYOND_INT16), np.float32(_BEYOND_INT16))
+    entries = round_half_away(steps) + output_q.zero_point[0]
+    clipped = np.clip(entries, output_q.minimum, output_q.maximum)
+    return np.asarray(clipped.astype(output_q.numpy_dtype))
 
 
 def lookup_int8(q: ArrayLike, table: NDArray[Any]) -> NDArray[Any]:
@@ -160,12 +171,7 @@ def lookup_int16(q: ArrayLike, table: NDArray[np.int16]) -> NDArray[np.int16]:
     values = np.asarray(q)
     if values.dtype != np.int16 or table.shape != (INT16_SEGMENTS + 1,):
         raise ValueError(f"cannot look {values.dtype} up in a table of shape {table.shape}")
-    wide = values.astype(np.int64)
-    index = (wide + 32768) >> 7
-    offset = wide & 127
-    base = table[index].astype(np.int64)
-    delta = table[index + 1].astype(np.int64) - base
-    return np.asarray((base + ((delta * offset + 64) >> 7)).astype(np.int16))
+    return interpolate(values, table).astype(np.int16)
 
 
 def round_half_away(x: ArrayLike) -> Real:
@@ -206,10 +212,6 @@ def bind(name: str, attributes: Mapping[str, Any] | None = None) -> RealFunction
 def _float32_ends(q: TensorQuantization) -> tuple[np.float32, np.float32]:
     scale = np.float32(q.scale[0])
     return scale * np.float32(q.minimum), scale * np.float32(q.maximum)
-
-
-def _round_float32(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    return round_half_away(x).astype(np.float32)
 
 
 def _evaluate(function: RealFunction, x: Real) -> Real:

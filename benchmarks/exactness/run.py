@@ -118,7 +118,7 @@ def _row(
     for index, sample in enumerate(inputs):
         wanted = inner_names if index < with_inner else {}
         fed = np.ascontiguousarray(sample.transpose(0, 2, 3, 1)) if turned else sample
-        found = session.run({session.inputs[0].name: fed}, inner=list(wanted))
+        found = session.run({spec.name: fed}, inner=list(wanted))
         expected = golden.run_inner({spec.name: sample}, list(wanted.values()))
         compare(found.outputs, expected.outputs, output_names, outputs)
         compare(found.inner, expected.inner, wanted, inner)

@@ -64,7 +64,7 @@ class Case:
     Attributes:
         name: Short name, for ``--model`` and file names.
         title: For tables.
-        model: The float ONNX file.
+        model: The float model, ``.onnx`` or ``.tflite``.
         input: Name of its input.
         calibration: In words: what a draw is.
         draw: Calibration samples of a seed, samples first.
@@ -84,6 +84,9 @@ class Case:
 
 def all_cases(shared: Path) -> dict[str, Callable[[], Case]]:
     """Name to case; opening one raises MissingDataError where its data is not there."""
+    # Imported here: those cases are made of what stands in this module.
+    from benchmarks.quantization.tflite_cases import tflite_cases
+
     zoo, data = shared / "zoo", shared / "data"
     return {
         "resnet8": lambda: _resnet8(zoo, data),
@@ -105,6 +108,7 @@ def all_cases(shared: Path) -> dict[str, Callable[[], Case]]:
         "fashion": lambda: _fashion(data),
         "spoken_digits": lambda: _spoken_digits(data),
         "superres": lambda: _superres(data),
+        **tflite_cases(zoo, data),
     }
 
 

@@ -1,4 +1,6 @@
-"""Post-training quantization, side by side: onnxruntime's quantizer and intaglio.
+"""Post-training quantization, side by side: the quantizer of the model's format and intaglio.
+
+Of ONNX models that is onnxruntime's, of ``.tflite`` models AI Edge Quantizer.
 
     python -m benchmarks.quantization.run [--model NAME]... [--shared DIR] [--draws 3]
 
@@ -21,11 +23,13 @@ from intaglio.transforms.metrics import wilson_interval
 from numpy.typing import NDArray
 
 from benchmarks.common import MissingDataError, default_shared, environment, write_json
-from benchmarks.quantization import ours, peers, plot, scoring, tables
+from benchmarks.quantization import litert_peers, ours, peers, plot, scoring, tables
 from benchmarks.quantization.cases import Case, TestSet, all_cases
+from benchmarks.quantization.litert_runner import LiteRtRunner
 from benchmarks.quantization.ours import Variant
 from benchmarks.quantization.prepare import prepare
 from benchmarks.quantization.runners import IntegerRunner, Runner
+from benchmarks.quantization.tflite_files import is_tflite
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -68,7 +72,7 @@ def measure(
 
     Args:
         case: The model and its data.
-        methods: Names of :data:`peers.PEERS` to run.
+        methods: Peers to run: names of :func:`peer_names`.
         variants: intaglio recipes to run.
         seeds: Seeds of the calibration draws.
         samples: Score on the first so many samples; None for all.
@@ -101,23 +105,34 @@ def measure(
         "sets": {test.name: _describe(test, reference) for test in reference.tests},
         "variants": {v.name: {"recipe": v.recipe, "sets": list(v.sets)} for v in variants},
         "methods": {name: _summary(collected, reference) for name, collected in found.items()},
-        "environment": environment(),
+        "environment": {**environment(), **litert_peers.versions(case.model)},
     }
 
 
 def _float(case: Case, samples: int | None, work: Path) -> _Float:
     tests = [test.head(samples) for test in case.tests()]
+    if is_tflite(case.model):
+        runner: Runner = LiteRtRunner(case.model)
+        return _Float(case, case.model, False, tests, _reference_results(runner, case, tests, False))
     samples_in = tests[0].samples
     many = isinstance(samples_in, np.ndarray)
     some = samples_in[:4] if isinstance(samples_in, np.ndarray) else samples_in[0]
     model, free = prepare(case.model, work / "float.onnx", some, free_batch=many)
     batched = many and free
     runner = Runner(model, case.input)
-    results: dict[str, scoring.Result] = {}
-    for test in tests:
-        if test.drop is None:
-            results[test.name] = scoring.run(runner, case, test, batched)
-    return _Float(case, model, batched, tests, results)
+    return _Float(case, model, batched, tests, _reference_results(runner, case, tests, batched))
+
+
+def _reference_results(
+    runner: Runner, case: Case, tests: list[TestSet], batched: bool
+) -> dict[str, scoring.Result]:
+    whole = [test for test in tests if test.drop is None]
+    return {test.name: scoring.run(runner, case, test, batched) for test in whole}
+
+
+def peer_names(case: Case) -> list[str]:
+    """The peers that take the format of a case's model."""
+    return list(litert_peers.PEERS if is_tflite(case.model) else peers.PEERS)
 
 
 def _peer(
@@ -131,12 +146,16 @@ def _peer(
     collected = found.setdefault(method, _Collected())
     if collected.error is not None:
         return
-    out = work / f"{method}.onnx"
+    out = work / f"{method}{reference.model.suffix}"
     start = time.perf_counter()
     try:
-        peers.quantize(method, reference.model, reference.case.input, drawn, out)
+        if is_tflite(reference.model):
+            litert_peers.quantize(method, reference.model, drawn, out)
+        else:
+            peers.quantize(method, reference.model, reference.case.input, drawn, out)
         seconds = time.perf_counter() - start
-        runner = Runner(out, reference.case.input)
+        runner: Runner
+        runner = LiteRtRunner(out) if is_tflite(out) else Runner(out, reference.case.input)
         _score(reference, runner, seed, collected)
     except Exception as error:  # a peer that fails is a result
         collected.error = f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
@@ -153,7 +172,9 @@ def _ours(
     work: Path,
     found: dict[str, _Collected],
 ) -> None:
-    targets = {t: found.setdefault(f"{t} {variant.name}", _Collected()) for t in tables.OURS}
+    # Of .tflite models the integer artifact alone: it has the bits of the file that is emitted.
+    kinds = ("onnx-integer",) if is_tflite(reference.model) else tables.OURS
+    targets = {t: found.setdefault(f"{t} {variant.name}", _Collected()) for t in kinds}
     if any(collected.error is not None for collected in targets.values()):
         return
     start = time.perf_counter()
@@ -268,7 +289,7 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=default_shared())
     parser.add_argument("--draws", type=int, default=3, help="calibration draws, seeds 0, 1, ...")
     parser.add_argument("--samples", type=int, help="score on the first so many samples only")
-    parser.add_argument("--methods", nargs="*", choices=list(peers.PEERS), default=None)
+    parser.add_argument("--methods", nargs="*", choices=[*peers.PEERS, *litert_peers.PEERS])
     parser.add_argument(
         "--variant", action="append", default=[], help="'name: key=value; key=value' (repeatable)"
     )
@@ -284,7 +305,6 @@ def main() -> None:
             parser.error(f"unknown: {', '.join(unknown)}; known: {', '.join(cases)}")
         variants = [] if args.no_default else [Variant("default")]
         variants += [Variant.parse(text) for text in args.variant]
-        methods = list(peers.PEERS) if args.methods is None else args.methods
         start = time.perf_counter()
 
         def say(line: str) -> None:
@@ -293,6 +313,7 @@ def main() -> None:
         for name in args.model or cases:
             try:
                 case = cases[name]()
+                methods = peer_names(case) if args.methods is None else args.methods
                 data = measure(case, methods, variants, list(range(args.draws)), args.samples, say)
             except MissingDataError as error:
                 say(f"{name}: left out, {error}")

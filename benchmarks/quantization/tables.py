@@ -21,6 +21,8 @@ _PEER_TITLES = {
     "ort-percentile": "onnxruntime, percentile",
     "ort-entropy": "onnxruntime, entropy",
     "ort-minmax-u8": "onnxruntime, min-max, uint8 activations",
+    "aeq-default": "AI Edge Quantizer, default calibration",
+    "aeq-minmax": "AI Edge Quantizer, min-max",
 }
 
 
@@ -106,10 +108,19 @@ def _case(data: dict[str, Any]) -> str:
     env = data["environment"]
     lines += [
         "",
-        f"{env['date']}, {env['processor']}, onnxruntime {env['onnxruntime']}, "
-        f"intaglio {env['intaglio']}.",
+        f"{env['date']}, {env['processor']}, {_versions(env)}.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _versions(env: dict[str, Any]) -> str:
+    names = {
+        "ai-edge-quantizer": "AI Edge Quantizer",
+        "ai-edge-litert": "LiteRT",
+        "onnxruntime": "onnxruntime",
+        "intaglio": "intaglio",
+    }
+    return ", ".join(f"{title} {env[key]}" for key, title in names.items() if key in env)
 
 
 def _float(described: dict[str, Any]) -> str:

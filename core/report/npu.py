@@ -60,20 +60,22 @@ def _section(path: str, report: Json) -> dict[str, Any]:
     }
 
 
-def _figures(report: Json) -> list[tuple[str, str]]:
-    """Titles and values, in the order of interest."""
+def _figures(report: Json) -> list[tuple[str, str, str]]:
+    """Title, value and note of each figure, in the order of interest."""
     count = len(report["operators"])
+    of_npu = " of the NPU; what the CPU takes is not known" if report["cpu_operators"] else ""
     found = [
-        ("On the NPU", f"{report['npu_operators']} of {count} operators"),
-        ("Cycles", format_count(report["cycles"]["total"])),
+        ("On the NPU", f"{report['npu_operators']} of {count}", "operators of the model"),
+        ("Cycles", format_count(report["cycles"]["total"]), f"an inference{of_npu}"),
     ]
-    if report["inferences_per_second"] is not None:
-        clock = f"at {report['clock_hz'] / 1e6:g} MHz"
-        found.append(("Inferences a second", f"{report['inferences_per_second']:,.0f} {clock}"))
+    rate = report["inferences_per_second"]
+    if rate is not None:
+        note = f"at {report['clock_hz'] / 1e6:g} MHz{of_npu}"
+        found.append(("Inferences a second", format_count(round(rate)), note))
     for memory, title in _MEMORIES.items():
         used = report["memory_bytes"].get(memory, 0)
         if used:
-            found.append((title, format_bytes(used)))
+            found.append((title, format_bytes(used), "as allocated by Vela"))
     return found
 
 

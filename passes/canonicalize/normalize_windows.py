@@ -32,7 +32,11 @@ _WINDOWED = ("Conv", "ConvTranspose", "ConvInteger", "QLinearConv", *_POOLS)
 
 
 def normalize_windows(graph: ir.Graph) -> tuple[list[Change], list[Skip]]:
-    """Makes every window explicit, and full-size average pools global."""
+    """Makes every window explicit, and full-size average pools of float models global.
+
+    On integers the two are not the same: a mean is rescaled, an average of integers is rounded.
+    """
+    quantized = any(node.op_type == "DequantizeLinear" for node in graph)
     changes: list[Change] = []
     skips: list[Skip] = []
     for node in list(graph):
@@ -49,7 +53,7 @@ def normalize_windows(graph: ir.Graph) -> tuple[list[Change], list[Skip]]:
             )
         if is_standard(node, "AveragePool"):
             _count_padding(graph, node, changes)
-            if _is_global(node):
+            if _is_global(node) and not quantized:
                 _make_global(graph, node, changes)
     return changes, skips
 

@@ -94,6 +94,23 @@ _MATMUL = FunctionSpecification(
     + _JOIN,
 )
 
+_MATMUL_16_BY_16 = FunctionSpecification(
+    name="MatMulInteger16By16",
+    description="MatMul of two int16 tensors, exact in 64 bits.",
+    formula="sum over k of a[..., m, k] * b[..., k, n]",
+    source="TensorFlow Lite reference_ops::BatchMatMul (int16)",
+    inputs=(
+        Tensor("a", "int16", "[..., M, K]", "first operand, zero point 0"),
+        Tensor("b", "int16", "[..., K, N]", "second operand, zero point 0"),
+    ),
+    output=Tensor("acc", "int64", "[..., M, N]", "accumulators"),
+    body="""
+  a_wide = Cast <to = 7> (a)
+  b_wide = Cast <to = 7> (b)
+  acc = MatMul (a_wide, b_wide)
+""",
+)
+
 # Sizes along the two image axes are columns [2, 1]: two of them side by side, read row by row,
 # interleave to the shapes of the Reshapes.
 _CONV_TRANSPOSE = FunctionSpecification(
@@ -232,4 +249,4 @@ _CONV_TRANSPOSE_16 = FunctionSpecification(
     + _JOIN,
 )
 
-SPECIFICATIONS = (_CONV, _MATMUL, _CONV_TRANSPOSE, _CONV_TRANSPOSE_16)
+SPECIFICATIONS = (_CONV, _MATMUL, _MATMUL_16_BY_16, _CONV_TRANSPOSE, _CONV_TRANSPOSE_16)

@@ -127,13 +127,57 @@ def _prelu(rounding: str) -> FunctionSpecification:
     )
 
 
-SPECIFICATIONS = tuple(
-    specification
-    for rounding in ROUNDINGS
-    for specification in (
-        _sum("Add", rounding),
-        _sum("Sub", rounding),
-        _product(rounding),
-        _prelu(rounding),
+def _abs(rounding: str) -> FunctionSpecification:
+    return FunctionSpecification(
+        name=f"Abs{rounding}",
+        description=f"Rescales the magnitude of an int16 tensor ({rounding.lower()} rounding).",
+        formula="clip(rescale(|x|) + zero_point, minimum, maximum)",
+        source="LiteRT elementwise ABS (AbsEvalQuantized)",
+        inputs=(Tensor("x", "int16", "any", "input, zero point 0"), *_SCALARS, *OUTPUT_STAGE),
+        attributes=(TO,),
+        output=Tensor("result", "as attribute to", "as x", "requantized"),
+        body=f"""
+  x_integer = Cast <to = 6> (x)
+  size = Abs (x_integer)
+  result = intaglio.Rescale{rounding} <to: int = @to>
+    (size, multiplier, shift, zero_point, minimum, maximum)
+""",
     )
+
+
+def _extreme(operator: str) -> FunctionSpecification:
+    word = {"Max": "larger", "Min": "smaller"}[operator]
+    return FunctionSpecification(
+        name=f"{operator}Integer",
+        description=f"The {word} of two tensors of one scale and zero point.",
+        formula=f"{operator.lower()}(a, b)",
+        source=f"TensorFlow Lite {operator.upper()}IMUM",
+        inputs=(
+            Tensor("a", "int8 or int16", "any", "first operand"),
+            Tensor("b", "as a", "broadcastable with a", "second operand"),
+        ),
+        output=Tensor("result", "as a", "broadcast shape of the operands", f"the {word} ones"),
+        body=f"""
+  a_integer = Cast <to = 6> (a)
+  b_integer = Cast <to = 6> (b)
+  chosen = {operator} (a_integer, b_integer)
+  result = CastLike (chosen, a)
+""",
+    )
+
+
+SPECIFICATIONS = (
+    *(
+        specification
+        for rounding in ROUNDINGS
+        for specification in (
+            _sum("Add", rounding),
+            _sum("Sub", rounding),
+            _product(rounding),
+            _prelu(rounding),
+            _abs(rounding),
+        )
+    ),
+    _extreme("Max"),
+    _extreme("Min"),
 )

@@ -23,6 +23,7 @@ from intaglio.passes.dialect import (
     rescale,
     resize,
     softmax,
+    wide_moves,
 )
 from intaglio.passes.dialect.specification import (
     DOMAIN,
@@ -50,7 +51,7 @@ __all__ = [
 SPECIFICATIONS: Mapping[str, FunctionSpecification] = MappingProxyType(
     {
         specification.name: specification
-        for module in (rescale, elementwise, lookup, convolution, pooling, softmax, resize)
+        for module in (rescale, elementwise, lookup, convolution, pooling, wide_moves, softmax, resize)
         for specification in module.SPECIFICATIONS
     }
 )

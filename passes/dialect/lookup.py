@@ -1,4 +1,4 @@
-"""Look-up tables: ``Table``, ``TableChannelwise``, ``TableInterpolated``.
+"""Look-up tables: ``Table``, ``TableChannelwise``, ``TableInterpolated`` and the 16-bit sigmoids.
 
 The look-up is a GatherElements on flat tensors: onnxruntime's Gather copies element by element and
 takes seven times as long.
@@ -111,4 +111,103 @@ _TABLE_INTERPOLATED = FunctionSpecification(
 """,
 )
 
-SPECIFICATIONS = (_TABLE, _TABLE_CHANNELWISE, _TABLE_INTERPOLATED)
+# The sum in front of the shift is made non-negative; 2^47 is a multiple of every 2^shift.
+_SCALED_INPUT = """
+  zero = Constant <value = int64 {0}> ()
+  one = Constant <value = int64 {1}> ()
+  two = Constant <value = int64 {2}> ()
+  bias = Constant <value = int64 {140737488355328}> ()
+  one_bit = Constant <value = uint64 {1}> ()
+  any_size = Constant <value = int64[1] {-1}> ()
+  shape = Shape (x)
+  x_flat = Reshape (x, any_size)
+  x_wide = Cast <to = 7> (x_flat)
+  factor = Cast <to = 7> (multiplier)
+  places = Cast <to = 13> (shift)
+  divisor_bits = BitShift <direction = "LEFT"> (one_bit, places)
+  divisor = Cast <to = 7> (divisor_bits)
+  half = Div (divisor, two)
+  product = Mul (x_wide, factor)
+  nudged = Add (product, half)
+  positive = Add (nudged, bias)
+  shifted = Div (positive, divisor)
+  shifted_bias = Div (bias, divisor)
+  scaled = Sub (shifted, shifted_bias)
+  size = Abs (scaled)
+
+  segment = Constant <value = int64 {SEGMENT}> ()
+  last_segment = Constant <value = int64 {254}> ()
+  saturated = Constant <value = int64 {SATURATED}> ()
+  step = Div (size, segment)
+  steps_up = Mul (step, segment)
+  offset = Sub (size, steps_up)
+  is_beyond = Greater (step, last_segment)
+  index = Where (is_beyond, last_segment, step)
+  next_index = Add (index, one)
+  left_entry = GatherElements <axis = 0> (table, index)
+  right_entry = GatherElements <axis = 0> (table, next_index)
+  left = Cast <to = 7> (left_entry)
+  right = Cast <to = 7> (right_entry)
+  slope = Sub (right, left)
+  left_fine = Mul (left, segment)
+  rise = Mul (slope, offset)
+  inside = Add (left_fine, rise)
+  sigmoid = Where (is_beyond, saturated, inside)
+  negative = Less (scaled, zero)
+"""
+
+_SIGMOID_INPUTS = (
+    Tensor("x", "int16", "any", "input, zero point 0"),
+    Tensor("table", "int32", "[256]", "sigmoid(i / 24) in Q0.16"),
+    Tensor("multiplier", "int32", "scalar", "12288 s_x 2^shift, at most 32767"),
+    Tensor("shift", "int8", "scalar", "right shift, 0..31"),
+)
+
+_SIGMOID = FunctionSpecification(
+    name="SigmoidInteger16",
+    description="Sigmoid of int16: 256 entries, 1/24 apart, with linear interpolation.",
+    formula="v = (x * multiplier + half) >> shift; sigmoid(v / 12288) from the table, 2^-15",
+    source="TensorFlow Lite reference_integer_ops::Logistic (int16)",
+    inputs=_SIGMOID_INPUTS,
+    output=Tensor("result", "int16", "as x", "scale 1/32768, zero point 0"),
+    body=_SCALED_INPUT.replace("SEGMENT", "512").replace("SATURATED", str(0x7FFF << 10))
+    + """
+  upward = Constant <value = int64 {512}> ()
+  full_less_one = Constant <value = int64 {33554943}> ()
+  unit = Constant <value = int64 {1024}> ()
+  right_half = Add (sigmoid, upward)
+  left_half = Sub (full_less_one, sigmoid)
+  chosen = Where (negative, left_half, right_half)
+  rounded = Div (chosen, unit)
+  narrow = Cast <to = 5> (rounded)
+  result = Reshape <allowzero = 1> (narrow, shape)
+""",
+)
+
+# 2^23 in Q0.24 is sigmoid(0); the sums are in (-2^23, 2^23), so 2^24 makes them positive.
+_TANH = FunctionSpecification(
+    name="TanhInteger16",
+    description="Tanh of int16 as 2 sigmoid(2x) - 1: 256 entries with linear interpolation.",
+    formula="v = (x * multiplier + half) >> shift; 2 sigmoid(v / 6144) - 1 from the table, 2^-15",
+    source="TensorFlow Lite reference_integer_ops::Tanh (int16)",
+    inputs=_SIGMOID_INPUTS,
+    output=Tensor("result", "int16", "as x", "scale 1/32768, zero point 0"),
+    body=_SCALED_INPUT.replace("SEGMENT", "256").replace("SATURATED", str(0xFFFF << 8))
+    + """
+  middle_less_nudge = Constant <value = int64 {8388480}> ()
+  middle_and_nudge = Constant <value = int64 {8388735}> ()
+  positive_bias = Constant <value = int64 {16777216}> ()
+  shifted_positive_bias = Constant <value = int64 {65536}> ()
+  unit = Constant <value = int64 {256}> ()
+  right_half = Sub (sigmoid, middle_less_nudge)
+  left_half = Sub (middle_and_nudge, sigmoid)
+  chosen = Where (negative, left_half, right_half)
+  chosen_positive = Add (chosen, positive_bias)
+  rounded_positive = Div (chosen_positive, unit)
+  rounded = Sub (rounded_positive, shifted_positive_bias)
+  narrow = Cast <to = 5> (rounded)
+  result = Reshape <allowzero = 1> (narrow, shape)
+""",
+)
+
+SPECIFICATIONS = (_TABLE, _TABLE_CHANNELWISE, _TABLE_INTERPOLATED, _SIGMOID, _TANH)

@@ -1,4 +1,4 @@
-"""Rescaling with named rounding: ``RescaleDouble``, ``RescaleSingle``, ``RescaleWide``.
+"""Rescaling with named rounding: ``Rescale`` and ``Double``, ``Single``, ``Wide`` or ``Real``.
 
 ``clip(acc * multiplier * 2^-shift + zero_point, minimum, maximum)`` with a 64-bit product. Every
 other function that rescales calls one of these.
@@ -110,6 +110,89 @@ _SHIFT_CLAMP_NARROW = """
   result = Cast <to: int = @to> (clamped)
 """
 
+# 44 bits times 53 in three parts of 18, 18 and 17 bits. The float64 product is rounded to 53 bits
+# before it is rounded to an integer: a product that lies below a tie by at most half of its last
+# place becomes that tie, and goes up. With k whole steps the place of the last bit is known.
+_REAL = """
+  zero_wide = Constant <value = int64 {0}> ()
+  one = Constant <value = uint64 {1}> ()
+  part_bits = Constant <value = uint64 {18}> ()
+  part_mask = Constant <value = uint64 {262143}> ()
+  low_bits = Constant <value = uint64 {36}> ()
+
+  wide = Cast <to = 7> (acc)
+  negative = Less (wide, zero_wide)
+  magnitude_wide = Abs (wide)
+  magnitude = Cast <to = 13> (magnitude_wide)
+  factor = Cast <to = 13> (mantissa)
+  factor_low = BitwiseAnd (factor, part_mask)
+  factor_rest = BitShift <direction = "RIGHT"> (factor, part_bits)
+  factor_middle = BitwiseAnd (factor_rest, part_mask)
+  factor_high = BitShift <direction = "RIGHT"> (factor_rest, part_bits)
+
+  product_low = Mul (magnitude, factor_low)
+  kept_low = BitwiseAnd (product_low, part_mask)
+  carry_low = BitShift <direction = "RIGHT"> (product_low, part_bits)
+  product_middle_alone = Mul (magnitude, factor_middle)
+  product_middle = Add (product_middle_alone, carry_low)
+  kept_middle = BitwiseAnd (product_middle, part_mask)
+  carry_middle = BitShift <direction = "RIGHT"> (product_middle, part_bits)
+  product_high_alone = Mul (magnitude, factor_high)
+  high = Add (product_high_alone, carry_middle)
+  kept_middle_up = BitShift <direction = "LEFT"> (kept_middle, part_bits)
+  low = Add (kept_middle_up, kept_low)
+
+  shift_wide = Cast <to = 13> (shift)
+  places = Sub (shift_wide, low_bits)
+  steps = BitShift <direction = "RIGHT"> (high, places)
+  steps_up = BitShift <direction = "LEFT"> (steps, places)
+  fraction = Sub (high, steps_up)
+
+  powers = Constant <value = int64[18] {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096,
+    8192, 16384, 32768, 65536, 131072}> ()
+  steps_wide = Cast <to = 7> (steps)
+  shape = Shape (steps_wide)
+  rank = Shape (shape)
+  steps_apart = Unsqueeze (steps_wide, rank)
+  reaches = GreaterOrEqual (steps_apart, powers)
+  reaches_wide = Cast <to = 7> (reaches)
+  step_bits = ReduceSum <keepdims = 0> (reaches_wide, rank)
+  minus_one = Constant <value = int64 {-1}> ()
+  no_steps = Equal (step_bits, zero_wide)
+  tie_bits = Where (no_steps, minus_one, step_bits)
+  mantissa_bits = Constant <value = int64 {54}> ()
+  shift_signed = Cast <to = 7> (shift)
+  tie_place = Add (shift_signed, tie_bits)
+  last_place = Sub (tie_place, mantissa_bits)
+  is_exact = Less (last_place, zero_wide)
+  last_place_or_zero = Where (is_exact, zero_wide, last_place)
+  last_places = Cast <to = 13> (last_place_or_zero)
+  half_last_bits = BitShift <direction = "LEFT"> (one, last_places)
+  half_last = Cast <to = 7> (half_last_bits)
+  reach = Where (is_exact, zero_wide, half_last)
+  reach_up = Cast <to = 13> (reach)
+
+  low_reached = Add (low, reach_up)
+  carry = BitShift <direction = "RIGHT"> (low_reached, low_bits)
+  fraction_reached = Add (fraction, carry)
+  half_places = Sub (places, one)
+  half = BitShift <direction = "LEFT"> (one, half_places)
+  fraction_signed = Cast <to = 7> (fraction_reached)
+  half_signed = Cast <to = 7> (half)
+  goes_up = GreaterOrEqual (fraction_signed, half_signed)
+  up = Cast <to = 13> (goes_up)
+  rounded = Add (steps, up)
+
+  most = Constant <value = uint64 {1048576}> ()
+  capped = Min (rounded, most)
+  level = Cast <to = 6> (capped)
+  minus_level = Neg (level)
+  signed = Where (negative, minus_level, level)
+  positioned = Add (signed, zero_point)
+  clamped = Clip (positioned, minimum, maximum)
+  result = Cast <to: int = @to> (clamped)
+"""
+
 _BODIES = {
     "Double": _OPERANDS + _HALF + _TWO_ROUNDINGS + _SHIFT_CLAMP_NARROW,
     "Single": _OPERANDS + _HALF + _ONE_ROUNDING + _SHIFT_CLAMP_NARROW,
@@ -158,4 +241,29 @@ def _rescale(rounding: str) -> FunctionSpecification:
     )
 
 
-SPECIFICATIONS = tuple(_rescale(rounding) for rounding in ("Double", "Single", "Wide"))
+_REAL_RESCALE = FunctionSpecification(
+    name="RescaleReal",
+    description="Requantizes accumulators as float64 arithmetic does: the product with a real "
+    "scale is rounded to 53 bits, then to an integer, ties away from zero.",
+    formula="clip(round(float64(acc) * (mantissa * 2^-shift)) + zero_point, minimum, maximum)",
+    source="LiteRT reference_integer_ops::FullyConnected with float scales",
+    inputs=(
+        Tensor("acc", "int32 or int64", "any", "values in (-2^44, 2^44)"),
+        Tensor(
+            "mantissa",
+            "int64",
+            "broadcastable to the accumulator",
+            "all 53 bits of the scale, 0 or 2^52 to 2^53 - 1",
+        ),
+        Tensor("shift", "int8", "as mantissa", "its right shift, 46..97"),
+        *OUTPUT_STAGE,
+    ),
+    attributes=(Attribute("to", "ONNX data type of the result: INT8 (3) or INT16 (5)"),),
+    output=Tensor("result", "as attribute to", "as acc", "requantized values"),
+    body=_REAL,
+)
+
+SPECIFICATIONS = (
+    *(_rescale(rounding) for rounding in ("Double", "Single", "Wide")),
+    _REAL_RESCALE,
+)

@@ -99,6 +99,69 @@ _BODY = (
 """
 )
 
+# The sum is at least 2^14: the largest exponential alone is nearly 2^15.
+_BODY_16 = """
+  zero = Constant <value = int32 {0}> ()
+  flat = Constant <value = int64[1] {-1}> ()
+  shape = Shape (x)
+  rank = Shape (shape)
+  axis_number = Constant <value_int: int = @axis> ()
+  axis_list = Reshape (axis_number, flat)
+  row_axis = Mod (axis_list, rank)
+  x_integer = Cast <to = 6> (x)
+  peak = ReduceMax <keepdims = 1> (x_integer, row_axis)
+  difference = Sub (x_integer, peak)
+  table_lowest = Constant <value = int32 {-32768}> ()
+  table_highest = Constant <value = int32 {32767}> ()
+  scaled = intaglio.RescaleDouble <to = 5>
+    (difference, multiplier, shift, table_highest, table_lowest, table_highest)
+  exponential_narrow = intaglio.TableInterpolated (scaled, exp_table)
+  exponential = Cast <to = 6> (exponential_narrow)
+  total = ReduceSum <keepdims = 1> (exponential, row_axis)
+
+  powers = Constant <value = int32[16] {32768, 65536, 131072, 262144, 524288, 1048576, 2097152,
+    4194304, 8388608, 16777216, 33554432, 67108864, 134217728, 268435456, 536870912,
+    1073741824}> ()
+  total_apart = Unsqueeze (total, rank)
+  reaches = GreaterOrEqual (total_apart, powers)
+  reaches_integer = Cast <to = 6> (reaches)
+  bits_above = ReduceSum <keepdims = 0> (reaches_integer, rank)
+  fewest_bits = Constant <value = int32 {14}> ()
+  bits = Add (bits_above, fewest_bits)
+
+  most_bits = Constant <value = int32 {30}> ()
+  headroom = Sub (most_bits, bits)
+  headroom_places = Cast <to = 12> (headroom)
+  one = Constant <value = uint32 {1}> ()
+  headroom_bits = BitShift <direction = "LEFT"> (one, headroom_places)
+  headroom_factor = Cast <to = 7> (headroom_bits)
+  total_wide = Cast <to = 7> (total)
+  normalized_fine = Mul (total_wide, headroom_factor)
+  half_unit = Constant <value = int64 {8192}> ()
+  unit = Constant <value = int64 {16384}> ()
+  normalized_nudged = Add (normalized_fine, half_unit)
+  normalized = Div (normalized_nudged, unit)
+  middle = Constant <value = int64 {98304}> ()
+  centered_wide = Sub (normalized, middle)
+  centered_integer = Cast <to = 6> (centered_wide)
+  centered_clipped = Clip (centered_integer, table_lowest, table_highest)
+  centered = Cast <to = 5> (centered_clipped)
+  reciprocal_narrow = intaglio.TableInterpolated (centered, reciprocal_table)
+  reciprocal = Cast <to = 6> (reciprocal_narrow)
+
+  product_signed = Mul (exponential, reciprocal)
+  product = Max (product_signed, zero)
+  places = Cast <to = 12> (bits)
+  half_places = Sub (places, one)
+  half = BitShift <direction = "LEFT"> (one, half_places)
+  product_bits = Cast <to = 12> (product)
+  nudged = Add (product_bits, half)
+  shifted = BitShift <direction = "RIGHT"> (nudged, places)
+  probability = Cast <to = 6> (shifted)
+  clipped = Min (probability, table_highest)
+  result = Cast <to = 5> (clipped)
+"""
+
 SPECIFICATIONS = (
     FunctionSpecification(
         name="SoftmaxInteger",
@@ -119,5 +182,22 @@ SPECIFICATIONS = (
         attributes=(Attribute("axis", "the axis that is normalized", -1),),
         output=Tensor("result", "int8", "as x", "probabilities, scale 1/256, zero point -128"),
         body=_BODY,
+    ),
+    FunctionSpecification(
+        name="SoftmaxInteger16",
+        description="Softmax of int16: exponentials on [-10, 0] and the reciprocal of the "
+        "normalized sum from tables of 513 entries with interpolation.",
+        formula="e = exp_table[rescale(x - max(x)) + 32767]; e / sum(e) in steps of 1/32768",
+        source="TensorFlow Lite reference_ops::SoftmaxInt16",
+        inputs=(
+            Tensor("x", "int16", "any", "logits, zero point 0"),
+            Tensor("exp_table", "int16", "[513]", "exp on [-10, 0] in Q0.15"),
+            Tensor("reciprocal_table", "int16", "[513]", "1 / (1 + v) on [0, 1] in Q0.15"),
+            Tensor("multiplier", "int32", "scalar", "6553.5 s_x in Q31"),
+            Tensor("shift", "int8", "scalar", "its total right shift, 2..62"),
+        ),
+        attributes=(Attribute("axis", "the axis that is normalized", -1),),
+        output=Tensor("result", "int16", "as x", "probabilities, scale 1/32768, zero point 0"),
+        body=_BODY_16,
     ),
 )

@@ -1,1 +1,6 @@
-"""Layout of tensors: channels first or channels last, and the transposes between."""
+"""The order of dimensions: which permutation each tensor is stored in, chosen by cost.
+
+``layouts`` says what an order is, ``rules`` how operators carry one from inputs to outputs,
+``problem`` what a graph with chosen orders costs, ``choosing`` finds a cheap choice and
+``rewriting`` puts it into the graph.
+"""

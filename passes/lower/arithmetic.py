@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from intaglio.passes.annotations import set_quantization
 from intaglio.passes.lower.builder import Quantized, onnx_type, rounding_variant
 from intaglio.passes.lower.refused import RefusedError
 from intaglio.passes.lower.unit import Scope, Unit, attribute, static_dims
@@ -54,12 +55,13 @@ def lower_mul(scope: Scope, unit: Unit) -> ir.Value:
     first, second = _operands(scope, node)
     dtypes = (first.dtype, second.dtype, unit.output.dtype)
     rounding = builder.profile.rounding("mul", "int16" if "int16" in dtypes else "int8")
+    scale = builder.profile.scale("mul", (first.scale, second.scale), unit.output.scale[0])
     inputs = [
         first.value,
         second.value,
         builder.int32(first.zero_point),
         builder.int32(second.zero_point),
-        *builder.multiplier(first.scale * second.scale / unit.output.scale[0], unit.name),
+        *builder.multiplier(scale, unit.name),
         *builder.limits(unit.output, unit.clamp),
     ]
     operator = rounding_variant("Mul", rounding)
@@ -76,22 +78,85 @@ def _operands(scope: Scope, node: ir.Node) -> list[Quantized]:
     return [scope.operand(v, dtype) for v in node.inputs]
 
 
-def lower_mean(scope: Scope, unit: Unit) -> ir.Value:
-    """GlobalAveragePool and ReduceMean: MEAN, with 1/n folded into the multiplier."""
+def lower_extreme(scope: Scope, unit: Unit) -> ir.Value:
+    """Max and Min of several tensors: MAXIMUM and MINIMUM, two at a time, on one scale."""
+    node, builder = unit.node, scope.builder
+    codes = [_on_scale(scope, unit, v, index) for index, v in enumerate(node.inputs)]
+    if len(codes) == 1:
+        return builder.requantize(
+            Quantized(codes[0], unit.output), unit.output, unit.name, shape=unit.shape
+        )
+    result = codes[0]
+    for index, other in enumerate(codes[1:], start=1):
+        last = index == len(codes) - 1
+        [result] = builder.op(
+            f"{node.op_type}Integer",
+            [result, other],
+            unit.output.dtype,
+            unit.name if last else f"{unit.name}_part_{index}",
+            shape=unit.shape if last else None,
+        )
+        set_quantization(result, unit.output)
+    return result
+
+
+def _on_scale(scope: Scope, unit: Unit, value: ir.Value | None, index: int) -> ir.Value:
+    """An operand on the scale of the result."""
+    builder = scope.builder
+    constant = scope.constant(value)
+    name = f"{unit.name}_operand_{index}"
+    if constant is not None and constant.quantization != unit.output:
+        codes = unit.output.quantize(constant.real)
+        return builder.constant(codes, unit.output.dtype, name, unit.output)
+    source = scope.tensor(value)
+    if source.quantization == unit.output:
+        return source.value
+    shape = None if value is None else value.shape
+    return builder.requantize(source, unit.output, name, shape=shape)
+
+
+def lower_reduced_extreme(scope: Scope, unit: Unit) -> ir.Value:
+    """ReduceMax, ReduceMin and GlobalMaxPool: REDUCE_MAX and REDUCE_MIN, one scale in and out."""
     node, builder = unit.node, scope.builder
     source = scope.tensor(node.inputs[0])
+    axes, keepdims = _reduction(scope, node)
+    same = source.quantization == unit.output
+    if not axes:
+        return builder.requantize(source, unit.output, unit.name, shape=unit.shape)
+    operator = "ReduceMinInteger" if node.op_type == "ReduceMin" else "ReduceMaxInteger"
+    [result] = builder.op(
+        operator,
+        [source.value, builder.constant(axes, "int64", f"{unit.name}_axes")],
+        source.dtype,
+        unit.name if same else f"{unit.name}_reduced",
+        {"keepdims": keepdims},
+        unit.shape,
+    )
+    if same:
+        return result
+    reduced = Quantized(result, source.quantization)
+    return builder.requantize(reduced, unit.output, unit.name, shape=unit.shape)
+
+
+def _reduction(scope: Scope, node: ir.Node) -> tuple[list[int], int]:
+    """Axes of a reduction, counted from the first, and whether they are kept."""
     shape = node.inputs[0].shape if node.inputs[0] is not None else None
     if shape is None:
         raise RefusedError("the rank of its input is not known")
-    keepdims = 1
-    if node.op_type == "GlobalAveragePool":
-        axes = list(range(2, len(shape)))
-    else:
-        keepdims = int(attribute(node, "keepdims", 1))
-        axes = _reduce_axes(scope, node, len(shape))
-    count = math.prod(static_dims(node.inputs[0], axes, "the mean"))
+    if node.op_type.startswith("Global"):
+        return list(range(2, len(shape))), 1
+    return _reduce_axes(scope, node, len(shape)), int(attribute(node, "keepdims", 1))
+
+
+def lower_mean(scope: Scope, unit: Unit) -> ir.Value:
+    """GlobalAveragePool, ReduceMean: MEAN, with 1/n folded into the multiplier. ReduceSum: SUM."""
+    node, builder = unit.node, scope.builder
+    source = scope.tensor(node.inputs[0])
+    axes, keepdims = _reduction(scope, node)
+    kind = "sum" if node.op_type == "ReduceSum" else "mean"
+    count = math.prod(static_dims(node.inputs[0], axes, f"the {kind}"))
     if count == 0:
-        raise RefusedError("the mean of no elements is not defined")
+        raise RefusedError(f"the {kind} of no elements has no integer form")
     if not axes:
         return builder.requantize(
             source, unit.output, unit.name, clamp=unit.clamp, shape=unit.shape
@@ -99,10 +164,14 @@ def lower_mean(scope: Scope, unit: Unit) -> ir.Value:
     reach = 2**15 if source.dtype == "int16" else 255
     if count * reach >= 2**31:
         raise RefusedError(
-            f"the sum of {count} elements does not fit int32", "take the mean in two steps"
+            f"the sum of {count} elements does not fit int32", f"take the {kind} in two steps"
         )
-    multiplier, shift = _fold_count(quantize_multiplier(source.scale / unit.output.scale[0]), count)
-    rounding = builder.profile.rounding("mean", source.dtype)
+    try:
+        fixed = quantize_multiplier(source.scale / unit.output.scale[0])
+    except ValueError as error:
+        raise RefusedError(str(error), "calibrate with data that the layer answers to") from error
+    multiplier, shift = fold_count(fixed, count if kind == "mean" else 1)
+    rounding = builder.profile.rounding(kind, source.dtype)
     inputs = [
         source.value,
         builder.constant(axes, "int64", f"{unit.name}_axes"),
@@ -113,7 +182,7 @@ def lower_mean(scope: Scope, unit: Unit) -> ir.Value:
     ]
     attributes = {"keepdims": keepdims, **_to(unit.output.dtype)}
     [result] = builder.op(
-        rounding_variant("Mean", rounding),
+        rounding_variant(kind.capitalize(), rounding),
         inputs,
         unit.output.dtype,
         unit.name,
@@ -136,7 +205,7 @@ def _reduce_axes(scope: Scope, node: ir.Node, rank: int) -> list[int]:
     return axes or every
 
 
-def _fold_count(fixed: FixedPoint, count: int) -> tuple[int, int]:
+def fold_count(fixed: FixedPoint, count: int) -> tuple[int, int]:
     """``multiplier / count`` as TFLite's MEAN computes it: ``(m << k) // n``, shift + k."""
     multiplier, shift = int(fixed.multiplier), int(fixed.shift)
     exponent = 31 - shift
@@ -154,13 +223,14 @@ def lower_prelu(scope: Scope, unit: Unit) -> ir.Value:
     if slope.dtype == "int16" and source.dtype != "int16":
         raise RefusedError("its slopes must be int8, as its input is")
     rounding = builder.profile.rounding("prelu", source.dtype)
+    scale, step = builder.profile.scale, unit.output.scale[0]
     inputs = [
         source.value,
         builder.int32(source.zero_point),
         slope.value,
-        *builder.multiplier(source.scale / unit.output.scale[0], f"{unit.name}_positive"),
+        *builder.multiplier(scale("prelu", (source.scale,), step), f"{unit.name}_positive"),
         *builder.multiplier(
-            source.scale * slope.scale / unit.output.scale[0], f"{unit.name}_negative"
+            scale("prelu", (source.scale, slope.scale), step), f"{unit.name}_negative"
         ),
         *builder.limits(unit.output, unit.clamp),
     ]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from intaglio.passes.annotations import set_quantization, set_source_value
+from intaglio.passes.annotations import get_quantization, set_quantization, set_source_value
 from intaglio.passes.dialect.functions import DOMAIN, SPECIFICATIONS
 from intaglio.passes.lower.refused import RefusedError
 from intaglio.passes.provenance import inherit_sources
@@ -19,11 +19,17 @@ from intaglio.transforms.fixed_point import (
     MINIMUM_WIDE_SHIFT,
     Rounding,
     quantize_multiplier,
+    split_scale,
 )
 from intaglio.transforms.profiles import Profile
 from intaglio.transforms.scales import TensorQuantization
 
-_SUFFIX = {Rounding.DOUBLE: "Double", Rounding.SINGLE: "Single", Rounding.WIDE: "Wide"}
+_SUFFIX = {
+    Rounding.DOUBLE: "Double",
+    Rounding.SINGLE: "Single",
+    Rounding.WIDE: "Wide",
+    Rounding.REAL: "Real",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +68,7 @@ class Builder:
         self.initializers: dict[str, ir.Value] = {}
         self._taken: set[str] = set()
         self._promised: set[str] = set()
-        self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
+        self._constants: dict[Any, ir.Value] = {}
         self._current: Sequence[ir.Node] = ()
 
     def begin(self, sources: Sequence[ir.Node]) -> None:
@@ -95,22 +101,29 @@ class Builder:
         self._taken.add(chosen)
         return chosen
 
-    def constant(self, array: Any, dtype: str, name: str) -> ir.Value:
+    def constant(
+        self,
+        array: Any,
+        dtype: str,
+        name: str,
+        quantization: TensorQuantization | None = None,
+    ) -> ir.Value:
         """An initializer; equal scalars and small vectors are shared.
 
         Args:
             array: The numbers.
             dtype: numpy name of the element type.
             name: Name to take if none is there yet.
+            quantization: What the integers mean, noted on the value; None where they are no reals.
 
         Returns:
             The initializer's value.
         """
         data = np.ascontiguousarray(np.asarray(array, dtype=dtype)).reshape(np.shape(array))
-        key = (dtype, data.shape, data.tobytes()) if data.size <= 16 else None
+        key = (data.tobytes(), dtype, data.shape, quantization) if data.size <= 16 else None
         if key is not None and key in self._constants:
             return self._constants[key]
-        if data.size == 1:
+        if data.size == 1 and quantization is None:
             number = str(data.reshape(-1)[0]).replace("-", "minus_")
             name = f"{dtype}_{number}" + ("" if data.ndim == 0 else "_" + "x".join("1" * data.ndim))
         name = self.reserve(name)
@@ -122,6 +135,8 @@ class Builder:
             const_value=tensor,
         )
         self.initializers[name] = value
+        if quantization is not None:
+            set_quantization(value, quantization)
         if key is not None:
             self._constants[key] = value
         return value
@@ -192,13 +207,21 @@ class Builder:
                 limit = 31 - smallest_shift
                 raise ValueError(f"scale {np.max(scale):g} is not below 2^{limit}")
         except ValueError as error:
-            raise RefusedError(
-                f"its output range is far too small for its inputs ({error})",
-                "calibrate with data that the layer answers to, or remove the dead layer",
-            ) from error
+            raise RefusedError(*_too_small(error)) from error
         return (
             self.constant(fixed.multiplier.reshape(tuple(shape)), "int32", f"{name}_multiplier"),
             self.constant(fixed.shift.reshape(tuple(shape)), "int8", f"{name}_shift"),
+        )
+
+    def mantissa(self, scale: Any, name: str, shape: Sequence[int]) -> tuple[ir.Value, ir.Value]:
+        """Constants of real ``scale`` for RescaleReal: all bits of float64, and their shift."""
+        try:
+            mantissa, shift = split_scale(np.asarray(scale, np.float64))
+        except ValueError as error:
+            raise RefusedError(*_too_small(error)) from error
+        return (
+            self.constant(mantissa.reshape(tuple(shape)), "int64", f"{name}_mantissa"),
+            self.constant(shift.reshape(tuple(shape)), "int8", f"{name}_shift"),
         )
 
     def int32(self, number: int) -> ir.Value:
@@ -239,8 +262,11 @@ class Builder:
         Returns:
             The result, of the output's dtype.
         """
-        smallest = MINIMUM_WIDE_SHIFT if rounding is Rounding.WIDE else MINIMUM_SHIFT
-        multiplier, shift = self.multiplier(scale, name, channel_shape, smallest)
+        if rounding is Rounding.REAL:
+            multiplier, shift = self.mantissa(scale, name, channel_shape)
+        else:
+            smallest = MINIMUM_WIDE_SHIFT if rounding is Rounding.WIDE else MINIMUM_SHIFT
+            multiplier, shift = self.multiplier(scale, name, channel_shape, smallest)
         [result] = self.op(
             rounding_variant("Rescale", rounding),
             [accumulator, multiplier, shift, *self.limits(output, clamp)],
@@ -249,6 +275,7 @@ class Builder:
             {"to": onnx_type(output.dtype)},
             shape,
         )
+        set_quantization(result, output)
         return result
 
     def requantize(
@@ -261,6 +288,8 @@ class Builder:
         shape: ir.Shape | None = None,
     ) -> ir.Value:
         """Writes ``source`` in another quantization (TFLite's QUANTIZE)."""
+        if get_quantization(source.value) is None:
+            set_quantization(source.value, source.quantization)
         difference = self.centered(source, name)
         rounding = self.profile.rounding("requantize", source.dtype)
         scale = source.scale / output.scale[0]
@@ -283,6 +312,13 @@ class Builder:
             return source
         target = TensorQuantization("int8", (source.scale * 256.0,), (0,))
         return Quantized(self.requantize(source, target, f"{name}_int8"), target)
+
+
+def _too_small(error: ValueError) -> tuple[str, str]:
+    return (
+        f"its output range is far too small for its inputs ({error})",
+        "calibrate with data that the layer answers to, or remove the dead layer",
+    )
 
 
 def onnx_type(dtype: str) -> int:

@@ -6,6 +6,7 @@ reference kernels CONV_2D, DEPTHWISE_CONV_2D, TRANSPOSE_CONV and FULLY_CONNECTED
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,11 @@ from numpy.typing import NDArray
 from intaglio.passes.lower.builder import Quantized
 from intaglio.passes.lower.refused import RefusedError
 from intaglio.passes.lower.unit import Constant, Scope, Unit, attribute
-from intaglio.transforms.fixed_point import WIDE_ACCUMULATOR_LIMIT, Rounding
+from intaglio.transforms.fixed_point import (
+    REAL_ACCUMULATOR_LIMIT,
+    WIDE_ACCUMULATOR_LIMIT,
+    Rounding,
+)
 from intaglio.transforms.scales import TensorQuantization, accumulator_bound
 
 _CONV_ATTRIBUTES = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
@@ -32,7 +37,7 @@ def lower_conv(scope: Scope, unit: Unit) -> ir.Value:
     source = scope.tensor(node.inputs[0])
     codes, scheme = _weight(scope, node, channel_axis=0)
     attributes = _attributes(node, _CONV_ATTRIBUTES)
-    weight = builder.constant(codes, "int8", f"{unit.name}_weight")
+    weight = builder.constant(codes, "int8", f"{unit.name}_weight", scheme)
     if source.dtype == "int16":
         _require_symmetric(source, scheme)
         if attributes.pop("auto_pad", None) is not None and _auto_pad(node) != "NOTSET":
@@ -64,7 +69,7 @@ def lower_conv_transpose(scope: Scope, unit: Unit) -> ir.Value:
         raise RefusedError("output_shape and auto_pad have no integer form", "state pads instead")
     group = int(attribute(node, "group", 1))
     attributes = _attributes(node, _TRANSPOSE_ATTRIBUTES)
-    weight = builder.constant(codes, "int8", f"{unit.name}_weight")
+    weight = builder.constant(codes, "int8", f"{unit.name}_weight", scheme)
     if source.dtype == "int16":
         _require_symmetric(source, scheme)
         operator, inputs, dtype = "ConvTransposeInteger16", [source.value, weight], "int64"
@@ -105,21 +110,26 @@ def lower_matmul(scope: Scope, unit: Unit) -> ir.Value:
         codes, scheme = _weight(scope, node, channel_axis=rank - 1)
         return _fully_connected(scope, unit, codes, scheme)
     first, second = scope.tensor(node.inputs[0]), scope.tensor(node.inputs[1])
-    if "int16" in (first.dtype, second.dtype):
+    if first.dtype != second.dtype:
         raise RefusedError(
-            "a product of two computed int16 tensors has no integer form",
-            "keep its inputs at int8",
+            "a product of an int8 and an int16 tensor has no integer form",
+            "give both inputs the same width",
         )
+    wide = first.dtype == "int16"
     shape = node.inputs[0].shape if node.inputs[0] is not None else None
     inner = shape[-1] if shape is not None and len(shape) else None
     reach = _reach(first) * _reach(second)
-    if isinstance(inner, int) and inner * reach >= INT32_LIMIT:
-        raise RefusedError(f"the sum of {inner} products does not fit int32")
+    limit = WIDE_ACCUMULATOR_LIMIT if wide else INT32_LIMIT
+    if isinstance(inner, int) and inner * reach >= limit:
+        raise RefusedError(f"the sum of {inner} products does not fit {'int48' * wide or 'int32'}")
     inputs = [first.value, second.value]
-    inputs += [_zero(scope, first.zero_point), _zero(scope, second.zero_point)]
-    [acc] = builder.op("MatMulInteger", inputs, "int32", f"{unit.name}_products")
-    scale = first.scale * second.scale / unit.output.scale[0]
-    rounding = builder.profile.rounding("fully_connected", first.dtype)
+    if not wide:
+        inputs += [_zero(scope, first.zero_point), _zero(scope, second.zero_point)]
+    operator, dtype = ("MatMulInteger16By16", "int64") if wide else ("MatMulInteger", "int32")
+    [acc] = builder.op(operator, inputs, dtype, f"{unit.name}_products")
+    factors = (first.scale, second.scale)
+    scale = builder.profile.scale("batch_matmul", factors, unit.output.scale[0])
+    rounding = builder.profile.rounding("batch_matmul", first.dtype)
     return builder.rescale(
         acc, scale, rounding, unit.output, unit.clamp, unit.name, shape=unit.shape
     )
@@ -131,7 +141,9 @@ def _fully_connected(
     """``codes`` is [in, out] (or a batch of such)."""
     builder = scope.builder
     source = scope.tensor(unit.node.inputs[0])
-    weight = builder.constant(codes, "int8", f"{unit.name}_weight")
+    axis = codes.ndim - 1 if scheme.per_channel else None
+    meaning = dataclasses.replace(scheme, axis=axis)
+    weight = builder.constant(codes, "int8", f"{unit.name}_weight", meaning)
     if source.dtype == "int16":
         _require_symmetric(source, scheme)
         [acc] = builder.op(
@@ -147,7 +159,8 @@ def _fully_connected(
         return _finish(scope, unit, acc, source, scheme, 1, "fully_connected", [], codes[None])
     channels = codes.shape[-1]
     rows = np.moveaxis(codes, -2, -1)
-    return _finish(scope, unit, acc, source, scheme, channels, "fully_connected", [channels], rows)
+    kind = "batch_matmul" if codes.ndim > 2 else "fully_connected"
+    return _finish(scope, unit, acc, source, scheme, channels, kind, [channels], rows)
 
 
 def _weight(
@@ -200,10 +213,11 @@ def _finish(
         constant = builder.constant(bias.reshape(channel_shape), dtype, f"{unit.name}_bias")
         [acc] = builder.op("Add", [acc, constant], dtype, f"{unit.name}_accumulator")
     rounding = builder.profile.rounding(kind, source.dtype)
-    if source.dtype == "int16" and rounding is not Rounding.WIDE and bound >= SINGLE_LIMIT:
+    limit = REAL_ACCUMULATOR_LIMIT if rounding is Rounding.REAL else SINGLE_LIMIT
+    if source.dtype == "int16" and rounding is not Rounding.WIDE and bound >= limit:
         # multiplier * accumulator would pass 63 bits: the 16-bit multiplier is what is left.
         rounding = Rounding.WIDE
-    scale = source.scale * np.array(scheme.scale, np.float64) / unit.output.scale[0]
+    scale = builder.profile.scale(kind, (source.scale, scheme.scale), unit.output.scale[0])
     per_channel = channel_shape if scheme.per_channel else ()
     return builder.rescale(
         acc,

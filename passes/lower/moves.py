@@ -7,10 +7,13 @@ onnxruntime has no int16 kernels for some of them; those run on int32 between tw
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
+from intaglio.passes.lower.arithmetic import lower_reduced_extreme
 from intaglio.passes.lower.builder import Quantized, onnx_type
 from intaglio.passes.lower.refused import RefusedError
 from intaglio.passes.lower.resize import text
@@ -79,50 +82,30 @@ def lower_split(scope: Scope, unit: Unit) -> ir.Value:
 
 
 def lower_block_move(scope: Scope, unit: Unit) -> ir.Value:
-    """DepthToSpace and SpaceToDepth; int16 by Reshape, Transpose, Reshape."""
-    node, builder = unit.node, scope.builder
+    """DepthToSpace and SpaceToDepth; int16 by functions of ours."""
+    node = unit.node
     source = scope.tensor(node.inputs[0])
     if source.dtype == "int8":
         return lower_move(scope, unit)
-    block = int(attribute(node, "blocksize"))
-    [channels] = static_dims(node.inputs[0], [1], f"an int16 {node.op_type}")
-    name = unit.name
-
-    def vector(*numbers: int) -> ir.Value:
-        return builder.constant(numbers, "int64", f"{name}_dims")
-
-    [size] = builder.op("Shape", [source.value], "int64", f"{name}_size", {"start": 2, "end": 4})
+    attributes: dict[str, Any] = {"blocksize": int(attribute(node, "blocksize"))}
     if node.op_type == "DepthToSpace":
-        kept = channels // (block * block)
-        column_row = text(node, "mode", "DCR") == "CRD"
-        lead = vector(0, kept, block, block) if column_row else vector(0, block, block, kept)
-        order = [0, 1, 4, 2, 5, 3] if column_row else [0, 3, 4, 1, 5, 2]
-        [split] = builder.op("Concat", [lead, size], "int64", f"{name}_split", {"axis": 0})
-        [grown] = builder.op("Mul", [size, vector(block, block)], "int64", f"{name}_grown")
-        [final] = builder.op(
-            "Concat", [vector(0, kept), grown], "int64", f"{name}_dims", {"axis": 0}
-        )
-    else:
-        [shrunk] = builder.op("Div", [size, vector(block, block)], "int64", f"{name}_shrunk")
-        parts = [
-            builder.op("Gather", [shrunk, vector(axis)], "int64", f"{name}_extent_{axis}")[0]
-            for axis in (0, 1)
-        ]
-        cut = [vector(0, channels), parts[0], vector(block), parts[1], vector(block)]
-        order = [0, 3, 5, 1, 2, 4]
-        [split] = builder.op("Concat", cut, "int64", f"{name}_split", {"axis": 0})
-        lead = vector(0, channels * block * block)
-        [final] = builder.op("Concat", [lead, shrunk], "int64", f"{name}_dims", {"axis": 0})
-    [blocks] = builder.op("Reshape", [source.value, split], "int16", f"{name}_blocks")
-    [turned] = builder.op("Transpose", [blocks], "int16", f"{name}_turned", {"perm": order})
+        attributes["mode"] = text(node, "mode", "DCR")
+    return _by_function(scope, unit, f"{node.op_type}Integer16", attributes)
+
+
+def _by_function(
+    scope: Scope, unit: Unit, function: str, attributes: Mapping[str, Any]
+) -> ir.Value:
+    """A move of one tensor by a function of our dialect."""
+    builder = scope.builder
+    source = scope.tensor(unit.node.inputs[0])
     same = source.quantization == unit.output
-    moved = name if same else f"{name}_moved"
-    [result] = builder.op("Reshape", [turned, final], "int16", moved, shape=unit.shape)
+    name = unit.name if same else f"{unit.name}_moved"
+    [result] = builder.op(function, [source.value], source.dtype, name, attributes, unit.shape)
     if same:
         return result
-    return builder.requantize(
-        Quantized(result, source.quantization), unit.output, name, shape=unit.shape
-    )
+    moved = Quantized(result, source.quantization)
+    return builder.requantize(moved, unit.output, unit.name, shape=unit.shape)
 
 
 def lower_identity(scope: Scope, unit: Unit) -> ir.Value:
@@ -139,7 +122,8 @@ def lower_concat(scope: Scope, unit: Unit) -> ir.Value:
         constant = scope.constant(value)
         if constant is not None and constant.quantization != unit.output:
             codes = unit.output.quantize(constant.real)
-            inputs.append(builder.constant(codes, unit.output.dtype, f"{unit.name}_{index}"))
+            name = f"{unit.name}_{index}"
+            inputs.append(builder.constant(codes, unit.output.dtype, name, unit.output))
             continue
         source = scope.tensor(value)
         if source.quantization == unit.output:
@@ -153,14 +137,53 @@ def lower_concat(scope: Scope, unit: Unit) -> ir.Value:
 
 
 def lower_pool_max(scope: Scope, unit: Unit) -> ir.Value:
-    """MaxPool; int16 as maxima of shifted slices, which is exact."""
+    """MaxPool; int16 by a function, or as maxima of shifted slices where it has not two axes."""
     if any(v.uses() or v.is_graph_output() for v in unit.node.outputs[1:]):
         raise RefusedError("the indices of a MaxPool have no integer form")
     if attribute(unit.node, "auto_pad", "NOTSET") != "NOTSET":
         raise RefusedError(*_AUTO_PAD)
     if scope.tensor(unit.node.inputs[0]).dtype == "int8":
         return lower_move(scope, unit)
-    return _max_of_slices(scope, unit)
+    if len(attribute(unit.node, "kernel_shape")) != 2:
+        return _max_of_slices(scope, unit)
+    kept = ("kernel_shape", "strides", "pads", "dilations", "ceil_mode")
+    attributes = {k: unit.node.attributes[k] for k in kept if k in unit.node.attributes}
+    return _wide_max_pool(scope, unit, attributes)
+
+
+def lower_global_max(scope: Scope, unit: Unit) -> ir.Value:
+    """GlobalMaxPool: a window as large as the image, or a reduction where that is not known."""
+    builder = scope.builder
+    source = scope.tensor(unit.node.inputs[0])
+    shape = unit.node.inputs[0].shape if unit.node.inputs[0] is not None else None
+    image = [] if shape is None else [d for d in list(shape)[2:] if isinstance(d, int)]
+    if shape is None or len(shape) != 4 or len(image) != 2:
+        return lower_reduced_extreme(scope, unit)
+    if source.dtype == "int16":
+        return _wide_max_pool(scope, unit, {"kernel_shape": image})
+    same = source.quantization == unit.output
+    name = unit.name if same else f"{unit.name}_pooled"
+    [result] = builder.op(
+        "MaxPool", [source.value], source.dtype, name, {"kernel_shape": image}, unit.shape
+    )
+    if same:
+        return result
+    pooled = Quantized(result, source.quantization)
+    return builder.requantize(pooled, unit.output, unit.name, shape=unit.shape)
+
+
+def _wide_max_pool(scope: Scope, unit: Unit, attributes: dict[str, Any]) -> ir.Value:
+    builder = scope.builder
+    source = scope.tensor(unit.node.inputs[0])
+    same = source.quantization == unit.output
+    name = unit.name if same else f"{unit.name}_pooled"
+    [result] = builder.op(
+        "MaxPoolInteger", [source.value], source.dtype, name, attributes, unit.shape
+    )
+    if same:
+        return result
+    pooled = Quantized(result, source.quantization)
+    return builder.requantize(pooled, unit.output, unit.name, shape=unit.shape)
 
 
 def lower_pool_average(scope: Scope, unit: Unit) -> ir.Value:

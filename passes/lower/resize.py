@@ -212,7 +212,7 @@ def _gathered(
     after = static_dims(node.outputs[0], changing, "a Resize by such a scale")
     for axis, old, new in zip(changing, before, after, strict=True):
         places = builder.constant(
-            _nearest_places(node, old, new, scales[axis]), "int64", f"{unit.name}_places_{axis}"
+            nearest_places(node, old, new, scales[axis]), "int64", f"{unit.name}_places_{axis}"
         )
         last = axis == changing[-1]
         step = name if last else f"{name}_axis_{axis}"
@@ -221,7 +221,7 @@ def _gathered(
     return data
 
 
-def _nearest_places(node: ir.Node, old: int, new: int, scale: float) -> NDArray[np.int64]:
+def nearest_places(node: ir.Node, old: int, new: int, scale: float) -> NDArray[np.int64]:
     """Which element each element of an axis comes from, by ONNX's formulas in float32.
 
     float32 as in onnxruntime: positions that fall between two elements hang on the last bit.

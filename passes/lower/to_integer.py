@@ -18,9 +18,11 @@ from intaglio.passes.base import APPROXIMATE, Change, Outcome, Pass, PassConfig,
 from intaglio.passes.dialect.functions import add_functions
 from intaglio.passes.lower.arithmetic import (
     lower_add_sub,
+    lower_extreme,
     lower_mean,
     lower_mul,
     lower_prelu,
+    lower_reduced_extreme,
     lower_softmax,
 )
 from intaglio.passes.lower.builder import Builder, Quantized
@@ -34,6 +36,7 @@ from intaglio.passes.lower.integer_only import find_float_tensors
 from intaglio.passes.lower.moves import (
     lower_block_move,
     lower_concat,
+    lower_global_max,
     lower_identity,
     lower_move,
     lower_pool_average,
@@ -48,6 +51,7 @@ from intaglio.passes.lower.unit import (
     Lowering,
     Scope,
     Unit,
+    has_kernel,
     read_quantization,
     require_kernel,
 )
@@ -77,12 +81,18 @@ LOWERINGS: Mapping[str, Lowering] = {
     "ConvTranspose": lower_conv_transpose,
     "Gemm": lower_gemm,
     "GlobalAveragePool": lower_mean,
+    "GlobalMaxPool": lower_global_max,
     "Identity": lower_identity,
     "MatMul": lower_matmul,
+    "Max": lower_extreme,
     "MaxPool": lower_pool_max,
+    "Min": lower_extreme,
     "Mul": lower_mul,
     "PRelu": lower_prelu,
+    "ReduceMax": lower_reduced_extreme,
     "ReduceMean": lower_mean,
+    "ReduceMin": lower_reduced_extreme,
+    "ReduceSum": lower_mean,
     "Resize": lower_resize,
     "Softmax": lower_softmax,
     "Split": lower_split,
@@ -300,13 +310,14 @@ class _Driver:
             and behind is not None
             and behind.op_type in CLAMPED_KERNELS
             and node.inputs[0] not in self.scope.known
-            and not self._is_region(behind)
+            and (self._has_integer_operand(behind) or not self._is_region(behind))
         ):
             clamp, node = clamp_bounds(node), behind
         self._current = node
         index = node.outputs.index(value) if value in node.outputs else 0
         unit = Unit(node, index, clamp, output, name, value.shape, value)
-        lowering = lower_region if self._is_region(node) else LOWERINGS.get(node.op_type)
+        region = self._is_region(node) and not self._has_integer_operand(node)
+        lowering = lower_region if region else LOWERINGS.get(node.op_type)
         if node.domain not in ("", "ai.onnx") or lowering is None:
             raise RefusedError(
                 "it has no integer definition",
@@ -315,6 +326,23 @@ class _Driver:
         result = lowering(self.scope, unit)
         self.changes.append(Change("lower", source_name(node), node.op_type, output.dtype))
         return result
+
+    def _has_integer_operand(self, node: ir.Node) -> bool:
+        """Whether ``node`` adds or multiplies a quantized tensor and a constant in integers.
+
+        A file that states such a constant means the kernel of two tensors, not a table.
+        """
+        if node.op_type not in ("Add", "Sub", "Mul", "Max", "Min") or len(node.inputs) != 2:
+            return False
+        constants = [self.scope.constant(v) for v in node.inputs]
+        computed = [v for v, c in zip(node.inputs, constants, strict=True) if c is None]
+        stated = [c for c in constants if c is not None]
+        return (
+            len(computed) == 1
+            and computed[0] in self.scope.known
+            and stated[0].codes is not None
+            and has_kernel(stated[0].quantization)
+        )
 
     def _is_region(self, node: ir.Node) -> bool:
         """Whether ``node`` is element-wise in one tensor and constants that are scalars."""
@@ -356,8 +384,8 @@ class _Driver:
 
     def _promised_name(self, node: ir.Node, source: str) -> str:
         """Name of the integers: that of what they stand for; outputs keep their own."""
-        for use in node.outputs[0].uses():
-            result = use.node.outputs[0]
+        results = [use.node.outputs[0] for use in node.outputs[0].uses()]
+        for result in (node.outputs[0], *results):
             if result.is_graph_output():
                 if self.io == "float":
                     return self.builder.promise(f"{result.name}_quantized")
@@ -401,7 +429,8 @@ class _Driver:
         return known
 
     def _output(self, value: ir.Value) -> None:
-        found = self.scope.known.get(value)
+        # The file may end with the integers themselves, without a DequantizeLinear.
+        found = self.scope.known.get(value) or self._quantized.get(value)
         if found is None:
             producer = value.producer()
             if not self.refusals:

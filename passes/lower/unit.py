@@ -72,7 +72,10 @@ class Scope:
                 )
             require_kernel(constant.quantization)
             codes = self.builder.constant(
-                constant.codes, constant.quantization.dtype, f"{value.name}_codes"
+                constant.codes,
+                constant.quantization.dtype,
+                f"{value.name}_codes",
+                constant.quantization,
             )
             return Quantized(codes, constant.quantization)
         name = value.name if value is not None else "(none)"
@@ -113,7 +116,7 @@ class Scope:
     ) -> Quantized:
         codes = meaning.quantize(constant.real)
         return Quantized(
-            self.builder.constant(codes, meaning.dtype, f"{value.name}_codes"), meaning
+            self.builder.constant(codes, meaning.dtype, f"{value.name}_codes", meaning), meaning
         )
 
     def constant(self, value: ir.Value | None) -> Constant | None:

@@ -17,6 +17,7 @@ from intaglio.errors import Refusal, UnsupportedError
 from intaglio.passes.annotations import (
     all_values,
     clear_annotations,
+    copy_layout,
     get_quantization,
     set_source_value,
 )
@@ -190,6 +191,7 @@ class _Editor:
                     graph.outputs[index] = result
             value.name = self.fresh(f"{name}_float")
             result.name, result.shape, result.type = name, value.shape, value.type
+            copy_layout(value, result)
         else:
             self.name_output(dequantize, f"{name}_dequantized", value)
         set_source_value(result, name)

@@ -14,6 +14,7 @@ import onnx_ir as ir
 from intaglio.passes.base import EXACT, Change, Outcome, Pass, Skip, outcome
 from intaglio.passes.marks import ALREADY_QUANTIZED, is_quantized
 from intaglio.passes.operators import (
+    EXTREMES,
     FIXED_INT8_OUTPUT,
     KERNELS,
     is_constant,
@@ -24,7 +25,7 @@ from intaglio.passes.operators import (
 from intaglio.passes.provenance import inherit_sources, source_name
 
 #: Operators whose constant inputs are quantized for them alone.
-_PARAMETRIC = KERNELS | {"Concat", "Gather"}
+_PARAMETRIC = KERNELS | EXTREMES | {"Concat", "Gather"}
 
 
 class IsolateTensors(Pass):

@@ -63,7 +63,7 @@ class LayerPair:
     @property
     def channels(self) -> int:
         """Channels between the layers."""
-        return _outputs(self.first)
+        return output_channels(self.first)
 
 
 def find_pairs(graph: ir.Graph) -> tuple[list[LayerPair], list[tuple[ir.Node, str]]]:
@@ -81,18 +81,18 @@ def find_pairs(graph: ir.Graph) -> tuple[list[LayerPair], list[tuple[ir.Node, st
 
 def weight_view(node: ir.Node) -> NDArray[np.float64]:
     """The weights as (groups, outputs of a group, inputs of a group, kernel elements), float64."""
-    return np.asarray(_view(node, _weight(node)), np.float64)
+    return np.asarray(split_weight(node, parameter(node, 1)), np.float64)
 
 
 def output_ranges(node: ir.Node) -> NDArray[np.float64]:
     """Largest magnitude of the weights of each output channel of a layer."""
-    view = _view(node, _weight(node))
+    view = split_weight(node, parameter(node, 1))
     return np.asarray(np.abs(view).max(axis=(2, 3)), np.float64).reshape(-1)
 
 
 def input_ranges(node: ir.Node) -> NDArray[np.float64]:
     """Largest magnitude of the weights on each input channel of a layer."""
-    view = _view(node, _weight(node))
+    view = split_weight(node, parameter(node, 1))
     return np.asarray(np.abs(view).max(axis=(1, 3)), np.float64).reshape(-1)
 
 
@@ -103,18 +103,18 @@ def move_scale(pair: LayerPair, factors: NDArray[np.float64]) -> None:
         pair: The layers; their weights and the bias change.
         factors: Positive, one a channel. Powers of two keep the model exact in floating point.
     """
-    first, second = _weight(pair.first).copy(), _weight(pair.second).copy()
-    first_view, second_view = _view(pair.first, first), _view(pair.second, second)
+    first, second = parameter(pair.first, 1).copy(), parameter(pair.second, 1).copy()
+    first_view, second_view = split_weight(pair.first, first), split_weight(pair.second, second)
     exact = factors.astype(np.float32)
     first_view /= exact.reshape(*first_view.shape[:2], 1, 1)
     second_view *= exact.reshape(second_view.shape[0], 1, second_view.shape[2], 1)
-    _set(pair.first.inputs[1], first)
-    _set(pair.second.inputs[1], second)
+    set_parameter(pair.first.inputs[1], first)
+    set_parameter(pair.second.inputs[1], second)
     bias = pair.first.inputs[2] if len(pair.first.inputs) > 2 else None
     if bias is not None:
         array = constant_array(bias)
         assert array is not None
-        _set(bias, array / exact)
+        set_parameter(bias, array / exact)
 
 
 def note_factors(model: ir.Model, factors: Mapping[str, NDArray[np.float64]]) -> None:
@@ -159,7 +159,7 @@ def replay_factors(model: ir.Model) -> None:
 
 def _pair_from(node: ir.Node) -> LayerPair | str | None:
     """The pair that begins with ``node``; a reason why there is none; None for other nodes."""
-    if node.op_type not in WEIGHTED or not _parameters_are_own(node):
+    if node.op_type not in WEIGHTED or not parameters_are_own(node):
         return None
     between: list[ir.Node] = []
     value = node.outputs[0]
@@ -175,14 +175,14 @@ def _pair_from(node: ir.Node) -> LayerPair | str | None:
             return None
         between.append(after)
         value = after.outputs[0]
-    if not _parameters_are_own(after):
+    if not parameters_are_own(after):
         return f"the weights of '{source_name(after)}' are computed or shared"
-    if _inputs(after) != _outputs(node):
+    if input_channels(after) != output_channels(node):
         return f"'{source_name(after)}' does not read its channels one to one"
     return LayerPair(node, after, tuple(between))
 
 
-def _parameters_are_own(node: ir.Node) -> bool:
+def parameters_are_own(node: ir.Node) -> bool:
     """Whether weights and bias are float32 initializers that no other node reads."""
     if node.op_type == "Gemm" and (
         node.attributes.get_int("transA", 0) != 0 or node.attributes.get_int("transB", 0) != 1
@@ -195,13 +195,14 @@ def _parameters_are_own(node: ir.Node) -> bool:
     return all(is_constant(v) and len(list(v.uses())) == 1 for v in parameters)
 
 
-def _weight(node: ir.Node) -> NDArray[Any]:
-    array = constant_array(node.inputs[1])
+def parameter(node: ir.Node, index: int) -> NDArray[Any]:
+    """The weight (1) or the bias (2) of a layer whose parameters are its own."""
+    array = constant_array(node.inputs[index])
     assert array is not None
     return array
 
 
-def _view(node: ir.Node, weight: NDArray[Any]) -> NDArray[Any]:
+def split_weight(node: ir.Node, weight: NDArray[Any]) -> NDArray[Any]:
     """The weights as (groups, outputs of a group, inputs of a group, kernel elements)."""
     groups = node.attributes.get_int("group", 1)
     if node.op_type == "ConvTranspose":
@@ -210,16 +211,19 @@ def _view(node: ir.Node, weight: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(weight.reshape(groups, weight.shape[0] // groups, weight.shape[1], -1))
 
 
-def _outputs(node: ir.Node) -> int:
-    view = _view(node, _weight(node))
+def output_channels(node: ir.Node) -> int:
+    """Output channels of a layer."""
+    view = split_weight(node, parameter(node, 1))
     return int(view.shape[0] * view.shape[1])
 
 
-def _inputs(node: ir.Node) -> int:
-    view = _view(node, _weight(node))
+def input_channels(node: ir.Node) -> int:
+    """Input channels of a layer."""
+    view = split_weight(node, parameter(node, 1))
     return int(view.shape[0] * view.shape[2])
 
 
-def _set(value: ir.Value | None, array: NDArray[Any]) -> None:
+def set_parameter(value: ir.Value | None, array: NDArray[Any]) -> None:
+    """Replaces a weight or a bias, in float32."""
     assert value is not None
     value.const_value = ir.tensor(np.ascontiguousarray(array, np.float32), name=value.name)

@@ -26,6 +26,7 @@ from intaglio.passes.annotations import (
 from intaglio.passes.base import APPROXIMATE, Change, Outcome, Pass, PassConfig, Skip, outcome
 from intaglio.passes.marks import ALREADY_QUANTIZED, is_quantized
 from intaglio.passes.operators import (
+    EXTREMES,
     FIXED_INT8_OUTPUT,
     MOVES,
     WEIGHTED,
@@ -242,7 +243,7 @@ def _represents(value: ir.Value, chosen: set[ir.Value]) -> bool:
 
 def _fixed_output(members: list[ir.Value]) -> tuple[float, int] | None:
     made = [v.producer() for v in members if not is_constant(v)]
-    makers = {n for n in made if n is not None and n.op_type not in MOVES}
+    makers = {n for n in made if n is not None and n.op_type not in MOVES | EXTREMES}
     if len(makers) != 1 or any(n is None for n in made):
         return None
     return FIXED_INT8_OUTPUT.get(makers.pop().op_type)
@@ -259,9 +260,12 @@ def _shared_scales(graph: ir.Graph, units: Units) -> list[list[ir.Value]]:
         return value
 
     for node in graph:
-        if node.op_type not in MOVES or node.op_type == "Identity":
+        if node.op_type not in (MOVES | EXTREMES) - {"Identity"}:
             continue
-        tied = list(node.inputs) if node.op_type == "Concat" else [node.inputs[0]]
+        if node.outputs[0] in units.roots:
+            continue  # a Max or Min inside a table
+        several = node.op_type in ("Concat", "Max", "Min")
+        tied = list(node.inputs) if several else [node.inputs[0]]
         joined = [v for v in (*tied, *node.outputs) if v is not None and is_float(v)]
         for value in joined:
             parent.setdefault(value, value)

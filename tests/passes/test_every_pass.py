@@ -20,6 +20,7 @@ ORDER = (
     "canonicalize.fold_constants",
     "canonicalize.remove_identities",
     "canonicalize.normalize_operators",
+    "canonicalize.sink_transposes",
     "canonicalize.fold_batch_norm",
     "canonicalize.recompose_prelu",
     "canonicalize.fuse_bias",
@@ -36,6 +37,7 @@ ORDER = (
     "quantize.insert_qdq",
     "lower.shift_unsigned",
     "lower.to_integer",
+    "layout.to_channels_last",
 )
 
 

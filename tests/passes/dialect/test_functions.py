@@ -58,6 +58,9 @@ SIGNATURES = {
     "ConvTransposeInteger": (["x", "w", "x_zero_point"], CONV_TRANSPOSE),
     "ConvTransposeInteger16": (["x", "w"], CONV_TRANSPOSE),
     "AveragePoolInteger": (["x"], ["kernel_shape", "strides", "pads", "ceil_mode"]),
+    "MaxPoolInteger16": (["x"], ["kernel_shape", "strides", "dilations", "pads", "ceil_mode"]),
+    "DepthToSpaceInteger16": (["x"], ["blocksize", "mode"]),
+    "SpaceToDepthInteger16": (["x"], ["blocksize"]),
     "SoftmaxInteger": (["x", "exp_table"], ["axis"]),
     "ResizeLinearInteger": (["x", "y0", "y1", "wy", "x0", "x1", "wx"], []),
 }

@@ -76,7 +76,7 @@ def _change_one(model: Any, random_source: random.Random) -> None:
         shape[random_source.randrange(len(shape))] = number
         tensor.shape = shape
     elif kind == 1:
-        tensor.shape = [int(d) for d in tensor.shape or []] + [number]
+        tensor.shape = [*_numbers(tensor.shape), number]
     elif kind == 2:
         tensor.type = random_source.randrange(20)
     elif kind == 3:
@@ -93,7 +93,7 @@ def _change_one(model: Any, random_source: random.Random) -> None:
         inputs[random_source.randrange(len(inputs))] = index
         operator.inputs = inputs
     elif kind == 7:
-        operator.inputs = [int(i) for i in operator.inputs or []][: random_source.randrange(3)]
+        operator.inputs = _numbers(operator.inputs)[: random_source.randrange(3)]
     elif kind == 8:
         operator.outputs = [index]
     elif kind == 9:
@@ -116,3 +116,7 @@ def _change_one(model: Any, random_source: random.Random) -> None:
     else:
         graph.inputs = [index] if random_source.random() < 0.5 else graph.inputs
         graph.outputs = [random_source.randrange(-2, len(graph.tensors) + 2)]
+
+
+def _numbers(vector: Any) -> list[int]:
+    return [] if vector is None else [int(number) for number in vector]

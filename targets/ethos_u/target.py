@@ -1,0 +1,144 @@
+"""Target ``ethos-u``: the TFLite artifact, compiled for Arm's Ethos-U NPUs by Vela.
+
+Vela (the extra ``ethos-u``, 4.2 to 5.x) turns what the NPU can do into one custom operator and
+leaves the rest to the CPU. What went where, why, and Vela's estimate of cycles and memory stand in
+``<role>_report.json`` beside the compiled file. The arithmetic is that of the TFLite artifact; a
+computer without the NPU cannot run it, so ``verify`` checks the TFLite artifact instead.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from intaglio.errors import InputError, RecipeError, Refusal
+from intaglio.targets.base import (
+    Artifact,
+    Capability,
+    Measurement,
+    Prepared,
+    Runtime,
+    Session,
+    Target,
+    TargetConfig,
+)
+from intaglio.targets.ethos_u.compiled import measurements
+from intaglio.targets.ethos_u.compiler import compile_tflite
+from intaglio.targets.ethos_u.options import EthosUConfig
+from intaglio.targets.ethos_u.vela import vela_version
+from intaglio.targets.tflite.target import Tflite
+
+_AGAIN = "convert the model again"
+
+
+class EthosU(Target):
+    """Vela's output for an Ethos-U NPU, with a report of what runs where."""
+
+    name = "ethos-u"
+    prepare = Tflite.prepare
+    form = Tflite.form
+    exact = Tflite.exact
+    Config: ClassVar[type[TargetConfig]] = EthosUConfig
+
+    def capabilities(self) -> Sequence[Capability]:
+        """Those of target ``tflite``: what the NPU lacks runs on the CPU beside it."""
+        return Tflite().capabilities()
+
+    def check(self, prepared: Prepared) -> list[Refusal]:
+        """What target ``tflite`` refuses."""
+        return Tflite().check(prepared)
+
+    def require_tools(self) -> None:
+        """Looks for Vela.
+
+        Raises:
+            ToolError: It is missing or too old.
+        """
+        vela_version()
+
+    def emit(self, prepared: Prepared, out: Path) -> list[Artifact]:
+        """Writes ``ethos-u/<role>_vela.tflite`` and ``ethos-u/<role>_report.json``.
+
+        Raises:
+            ToolError: Vela fails; its log is kept.
+        """
+        (out / self.name).mkdir(parents=True, exist_ok=True)
+        found = []
+        with tempfile.TemporaryDirectory(prefix="intaglio-") as name:
+            folder = Path(name)
+            for artifact in Tflite().emit(prepared, folder):
+                # Beside the model the emitter may write sources for the application.
+                if artifact.path.endswith(".tflite"):
+                    found.append(self._compile(artifact, folder, out))
+        return found
+
+    def runtimes(self, artifact: Artifact) -> Sequence[Runtime]:
+        """None: it takes the NPU."""
+        return ()
+
+    def open(self, artifact: Artifact, folder: Path, runtime: str | None = None) -> Session:
+        """Refuses: there is no NPU here.
+
+        Raises:
+            RecipeError: Always.
+        """
+        raise RecipeError(
+            f"{artifact.path} runs on an Ethos-U NPU, not here",
+            remedy="run the artifact of target tflite: it is what this one was compiled from",
+        )
+
+    def measure(self, artifact: Artifact, folder: Path) -> list[Measurement]:
+        """Size of the file, and Vela's figures: cycles, memory, operators on NPU and CPU."""
+        size = Measurement("file_bytes", float(artifact.bytes), "bytes", "size of the file")
+        try:
+            return [size, *measurements(self.report(artifact, folder))]
+        except (KeyError, TypeError, ValueError) as error:
+            path = _report_path(artifact)
+            raise InputError(f"{path} is damaged: {error!r}", remedy=_AGAIN) from error
+
+    def report(self, artifact: Artifact, folder: Path) -> Mapping[str, Any]:
+        """What became of every operator; see :class:`.compiled.CompileReport`.
+
+        Raises:
+            InputError: The report is missing or damaged.
+        """
+        path = folder / _report_path(artifact)
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path} cannot be read: {error}", remedy=_AGAIN) from error
+        if not isinstance(data, dict):
+            raise InputError(f"{path} is damaged", remedy=_AGAIN)
+        return data
+
+    def _compile(self, source: Artifact, folder: Path, out: Path) -> Artifact:
+        """Compiles one emitted file."""
+        config = self.config
+        if not isinstance(config, EthosUConfig):
+            raise RecipeError(f"{type(config).__name__} is not for target {self.name}")
+        made = compile_tflite((folder / source.path).read_bytes(), config, source.role)
+        artifact = dataclasses.replace(
+            source,
+            target=self.name,
+            path=f"{self.name}/{source.role}_vela.tflite",
+            sha256=hashlib.sha256(made.data).hexdigest(),
+            bytes=len(made.data),
+        )
+        (out / artifact.path).write_bytes(made.data)
+        _write_json(out / _report_path(artifact), made.report.to_dict())
+        return artifact
+
+
+def _report_path(artifact: Artifact) -> str:
+    """Path of the report beside an artifact, relative to the bundle."""
+    return artifact.path.removesuffix("_vela.tflite") + "_report.json"
+
+
+def _write_json(path: Path, data: Mapping[str, Any]) -> None:
+    text = json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8", newline="\n")

@@ -1,0 +1,132 @@
+"""Target ``tflite``: int8 and int16x8 files for LiteRT, TFLite Micro and what compiles from them.
+
+The file computes the bits of the integer form: every kernel's multipliers are derived from the
+scales as the runtime will derive them and compared with the graph's, and what has no TFLite
+operator with the same result is refused. Beside each file stands a C++ header that registers its
+operators in TFLite Micro and states the size of its tensor arena.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from intaglio.errors import IntaglioError, InternalError, Refusal, ToolError
+from intaglio.targets.base import (
+    Artifact,
+    Capability,
+    Measurement,
+    Prepared,
+    Runtime,
+    Session,
+    Target,
+    TensorSpec,
+)
+from intaglio.targets.tflite.arena import latency, measure_arena
+from intaglio.targets.tflite.capabilities import CAPABILITIES
+from intaglio.targets.tflite.emit import Emitted, emit
+from intaglio.targets.tflite.resolver import resolver_header
+from intaglio.targets.tflite.runtimes import get_runtime, installed_runtimes, runtimes_for
+from intaglio.targets.tflite.sessions import TfliteSession
+
+_MICRO = "tflm"
+
+
+class Tflite(Target):
+    """TFLite files of integers."""
+
+    name = "tflite"
+    prepare = ("lower.shift_unsigned", "lower.to_integer", "layout.to_channels_last")
+    form = "integer"
+    exact = True
+
+    def capabilities(self) -> Sequence[Capability]:
+        """The operators of the quantized form that TFLite has an exact kernel for."""
+        return CAPABILITIES
+
+    def check(self, prepared: Prepared) -> list[Refusal]:
+        """Every node without a TFLite operator that computes the same bits."""
+        return [
+            refusal
+            for role in sorted(prepared.models)
+            for refusal in emit(prepared.models[role], prepared.profile).refusals
+        ]
+
+    def emit(self, prepared: Prepared, out: Path) -> list[Artifact]:
+        """Writes ``tflite/<role>.tflite`` and ``tflite/<role>_ops.h``."""
+        folder = out / self.name
+        folder.mkdir(parents=True, exist_ok=True)
+        artifacts = []
+        for role in sorted(prepared.models):
+            model = prepared.models[role]
+            emitted = emit(model, prepared.profile)
+            if emitted.refusals:
+                raise InternalError(f"'{role}' was not checked: {emitted.refusals[0].reason}")
+            path = folder / f"{role}.tflite"
+            path.write_bytes(emitted.data)
+            header = resolver_header(role, emitted.operators, _arena(path))
+            (folder / f"{role}_ops.h").write_text(header, encoding="utf-8")
+            artifacts.append(self._artifact(role, prepared, emitted))
+        return artifacts
+
+    def _artifact(self, role: str, prepared: Prepared, emitted: Emitted) -> Artifact:
+        return Artifact(
+            role=role,
+            target=self.name,
+            path=f"{self.name}/{role}.tflite",
+            arithmetic=prepared.profile,
+            sha256=hashlib.sha256(emitted.data).hexdigest(),
+            bytes=len(emitted.data),
+            inputs=_static(prepared.inputs[role]),
+            outputs=_static(prepared.outputs[role]),
+        )
+
+    def runtimes(self, artifact: Artifact) -> Sequence[Runtime]:
+        """TFLite Micro and LiteRT, where they are installed."""
+        return tuple(Runtime(*pair) for pair in runtimes_for(artifact.arithmetic))
+
+    def open(self, artifact: Artifact, folder: Path, runtime: str | None = None) -> Session:
+        """Opens the file in a runtime, in a child process."""
+        self.check_runtime(artifact, runtime)
+        return TfliteSession(folder / artifact.path, runtime or self._preferred(artifact))
+
+    def _preferred(self, artifact: Artifact) -> str:
+        found = self.runtimes(artifact)
+        if not found:
+            missing = get_runtime(_MICRO)
+            raise ToolError(
+                f"nothing installed here runs {artifact.path}",
+                command=("tflite",),
+                remedy="pip install ai-edge-litert" if missing is None else missing.install,
+            )
+        return found[0].name
+
+    def measure(self, artifact: Artifact, folder: Path) -> list[Measurement]:
+        """Bytes, the arena of TFLite Micro, and latency in the first runtime."""
+        path = folder / artifact.path
+        found = [Measurement("file_bytes", float(artifact.bytes), "bytes", "size of the file")]
+        if _MICRO in installed_runtimes():
+            found += measure_arena(path).measurements()
+        if self.runtimes(artifact):
+            found.append(latency(path, self._preferred(artifact)))
+        return found
+
+
+def _static(specs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
+    """The specs with an open first dimension bound to one, as the file has it."""
+    return tuple(
+        dataclasses.replace(spec, shape=tuple(d if isinstance(d, int) else 1 for d in spec.shape))
+        for spec in specs
+    )
+
+
+def _arena(path: Path) -> int | None:
+    """Bytes of arena that the file needs in TFLite Micro; None where that cannot be measured."""
+    if _MICRO not in installed_runtimes():
+        return None
+    try:
+        return measure_arena(path).minimum_bytes
+    except IntaglioError:
+        return None  # TFLite Micro lacks one of its operators.
