@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from intaglio.report.formatting import shorten
+
 if TYPE_CHECKING:
     from intaglio.bundle import Bundle
     from intaglio.inspection import Inspection
@@ -19,13 +21,16 @@ if TYPE_CHECKING:
 
 _WORST_LAYERS = 10
 
+# Longer names of layers lose their middle; ``--json`` has them whole.
+_NAME = 60
+
 
 def model(console: Console, found: Inspection) -> None:
     """Prints what is in a model, node by node."""
     table = _table("layer", "operator", "output", right=("parameters", "bytes", "MACs"))
     for layer in found.layers:
         table.add_row(
-            escape(layer.name),
+            escape(shorten(layer.name, _NAME)),
             layer.operator,
             _shape(layer.output_shape),
             f"{layer.parameters:,}" if layer.parameters else "",
@@ -128,7 +133,7 @@ def verification(console: Console, report: VerifyReport) -> None:
         table.add_column("suggestion")
         for layer in report.layers[:_WORST_LAYERS]:
             table.add_row(
-                escape(layer.node or layer.tensor),
+                escape(shorten(layer.node or layer.tensor, _NAME)),
                 layer.operator,
                 layer.artifact,
                 _number(layer.sqnr_db, ".1f"),

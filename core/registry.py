@@ -27,9 +27,7 @@ PASSES: Mapping[str, str] = {
     "canonicalize.normalize_operators": (
         "intaglio.passes.canonicalize.normalize_operators:NormalizeOperators"
     ),
-    "canonicalize.sink_transposes": (
-        "intaglio.passes.canonicalize.sink_transposes:SinkTransposes"
-    ),
+    "canonicalize.sink_transposes": ("intaglio.passes.canonicalize.sink_transposes:SinkTransposes"),
     "canonicalize.fold_batch_norm": "intaglio.passes.canonicalize.fold_batch_norm:FoldBatchNorm",
     "canonicalize.fuse_bias": "intaglio.passes.canonicalize.fuse_bias:FuseBias",
     "canonicalize.fuse_pad": "intaglio.passes.canonicalize.fuse_pad:FusePad",
@@ -42,6 +40,7 @@ PASSES: Mapping[str, str] = {
     "calibrate.equalize_channels": "intaglio.fitting.equalize_channels:EqualizeChannels",
     "calibrate.fit_channels": "intaglio.fitting.fit_channels:FitChannels",
     "calibrate.observe_ranges": "intaglio.fitting.observe_ranges:ObserveRanges",
+    "calibrate.reuse_channels": "intaglio.fitting.reuse_channels:ReuseChannels",
     "calibrate.choose_precision": "intaglio.fitting.choose_precision:ChoosePrecision",
     "calibrate.round_weights": "intaglio.fitting.round_weights:RoundWeights",
     "calibrate.correct_bias": "intaglio.fitting.correct_bias:CorrectBias",

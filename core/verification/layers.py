@@ -120,13 +120,14 @@ class LayerComparison:
 
 
 def rank_layers(
-    results: Iterable[LayerResult], sources: Mapping[str, SourceValue]
+    results: Iterable[LayerResult], sources: Mapping[str, SourceValue], advise: bool = True
 ) -> list[LayerResult]:
     """Adds drops and suggestions, and sorts the layers, worst first.
 
     Args:
         results: Layers of one artifact.
         sources: The source's values by name.
+        advise: Whether there is anything to choose: the scales did not come with the file.
 
     Returns:
         New results, by ascending SQNR.
@@ -140,7 +141,8 @@ def rank_layers(
             lowest = min(layer.sqnr_db for layer in before)
             drop = lowest - result.sqnr_db if math.isfinite(lowest) else None
         complete = dataclasses.replace(result, drop_db=drop)
-        ranked.append(dataclasses.replace(complete, suggestion=suggest(complete, before)))
+        advice = suggest(complete, before) if advise else ""
+        ranked.append(dataclasses.replace(complete, suggestion=advice))
     return sorted(ranked, key=lambda layer: (_sortable(layer.sqnr_db), layer.order))
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from intaglio.errors import InputError
+from intaglio.passes.marks import is_quantized
 from intaglio.progress import Progress
 from intaglio.targets.base import Artifact, RunResult, TensorSpec
 from intaglio.verification.accuracy import Accuracy, choose_metric
@@ -189,7 +190,9 @@ class RoleRun:
         """What to compare inside each artifact that can be looked into."""
         if self._source is None:
             return {}
-        sources = source_values(load_graph(self._bundle.folder / self._source.path))
+        graph = load_graph(self._bundle.folder / self._source.path)
+        sources = source_values(graph)
+        self._quantized_source = is_quantized(graph)
         found = {}
         for side in self._sides:
             path = self._bundle.folder / side.artifact.path
@@ -241,7 +244,7 @@ class RoleRun:
         golden = self._prefix + REFERENCE_TARGET
         for name in sorted(inner, key=lambda name: name != golden):
             results = [r for c in inner[name] if (r := c.result()) is not None]
-            report.layers += rank_layers(results, self._sources)
+            report.layers += rank_layers(results, self._sources, advise=not self._quantized_source)
         for side in self._sides:
             if side.error is not None:
                 report.failures.append(f"{side.name} cannot be run: {side.error}")
