@@ -9,7 +9,7 @@ from __future__ import annotations
 from intaglio.errors import InputError
 
 _SIGNATURES: tuple[tuple[int, bytes, str, str], ...] = (
-    (4, b"TFL3", "a TFLite model", "rename it to .tflite"),
+    (4, b"TFL3", "a TFLite model", "convert it as it is: .tflite files are read, too"),
     (0, b"\x89HDF\r\n\x1a\n", "a Keras HDF5 file", "export the model with tf2onnx"),
     (0, b"\x80\x02", "a Python pickle (an old PyTorch checkpoint)", "use torch.onnx.export"),
     (0, b"\x1f\x8b", "a gzip archive", "unpack it first"),

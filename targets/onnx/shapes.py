@@ -18,6 +18,9 @@ from intaglio.targets.onnx.read_upgrade import first_line, without_weights
 
 _MAX_DIMENSION = 2**31 - 1
 
+# Elements of an input that is a vector, up to which its contents are followed by inference.
+_LARGEST_VECTOR = 1 << 16
+
 
 def bind_shapes(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> None:
     """Binds dimensions of the inputs, in place, and names those that have no name.
@@ -95,6 +98,15 @@ def _shown(shape: onnx.TensorShapeProto) -> str:
     return "x".join(dims)
 
 
+def _has_small_vectors(graph: onnx.GraphProto) -> bool:
+    """Whether following the contents of vectors costs little: onnx keeps an object an element."""
+    return all(
+        value.type.tensor_type.shape.dim[0].dim_value <= _LARGEST_VECTOR
+        for value in graph.input
+        if len(value.type.tensor_type.shape.dim) == 1
+    )
+
+
 def infer_shapes(model: onnx.ModelProto, path: str) -> None:
     """Infers element type and shape of every value, in place.
 
@@ -115,7 +127,7 @@ def infer_shapes(model: onnx.ModelProto, path: str) -> None:
     with without_weights(model):
         try:
             inferred = shape_inference.infer_shapes(
-                model, check_type=True, strict_mode=True, data_prop=True
+                model, check_type=True, strict_mode=True, data_prop=_has_small_vectors(graph)
             )
         except Exception as error:  # InferenceError, or a plain C++ assertion
             raise InputError(
