@@ -245,11 +245,15 @@ class RoleRun:
         for name in sorted(inner, key=lambda name: name != golden):
             results = [r for c in inner[name] if (r := c.result()) is not None]
             report.layers += rank_layers(results, self._sources, advise=not self._quantized_source)
+        optional = {side.name for side in self._sides if not side.must_run}
+        broken = {side.name for side in self._sides if side.error is not None}
         for side in self._sides:
             if side.error is not None:
-                report.failures.append(f"{side.name} cannot be run: {side.error}")
-        broken = {side.name for side in self._sides if side.error is not None}
+                found = report.failures if side.must_run else report.warnings
+                found.append(f"{side.name} cannot be run: {side.error}")
         for pair in pairs:
+            if {pair.artifact, pair.reference} & broken & optional:
+                continue
             result = pair.result()
             report.pairs.append(result)
             if not {pair.artifact, pair.reference} & broken:

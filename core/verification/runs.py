@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intaglio.border import border_quantization
+from intaglio.bundle import ORIGINAL_TARGET
 from intaglio.errors import InputError, IntaglioError
 from intaglio.targets.base import Artifact, RunResult, Runtime, Tensors, TensorSpec
 from intaglio.transforms.scales import TensorQuantization
@@ -68,6 +69,16 @@ class Side:
     def is_source(self) -> bool:
         """Whether this is the float model."""
         return self.name == SOURCE
+
+    @property
+    def must_run(self) -> bool:
+        """Whether it is a failure if it cannot be run.
+
+        It is not for a runtime of another arithmetic, which may lack an operator, nor for a file
+        that was not written here.
+        """
+        own = self.artifact.target != ORIGINAL_TARGET
+        return own and self.arithmetic == self.artifact.arithmetic
 
     @property
     def output_specs(self) -> dict[str, TensorSpec]:

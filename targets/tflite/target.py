@@ -79,13 +79,17 @@ class Tflite(Target):
             arithmetic=prepared.profile,
             sha256=hashlib.sha256(emitted.data).hexdigest(),
             bytes=len(emitted.data),
-            inputs=_static(prepared.inputs[role]),
-            outputs=_static(prepared.outputs[role]),
+            inputs=static_specs(prepared.inputs[role]),
+            outputs=static_specs(prepared.outputs[role]),
         )
 
     def runtimes(self, artifact: Artifact) -> Sequence[Runtime]:
-        """TFLite Micro and LiteRT, where they are installed."""
-        return tuple(Runtime(*pair) for pair in runtimes_for(artifact.arithmetic))
+        """TFLite Micro and LiteRT, where they are installed; a float model is float in all."""
+        arithmetic = artifact.arithmetic
+        return tuple(
+            Runtime(name, arithmetic if arithmetic == "float" else own)
+            for name, own in runtimes_for(arithmetic)
+        )
 
     def open(self, artifact: Artifact, folder: Path, runtime: str | None = None) -> Session:
         """Opens the file in a runtime, in a child process."""
@@ -114,7 +118,7 @@ class Tflite(Target):
         return found
 
 
-def _static(specs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
+def static_specs(specs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
     """The specs with an open first dimension bound to one, as the file has it."""
     return tuple(
         dataclasses.replace(spec, shape=tuple(d if isinstance(d, int) else 1 for d in spec.shape))
