@@ -1,22 +1,21 @@
-"""Target ``ethos-u``: the TFLite artifact, compiled for Arm's Ethos-U NPUs by Vela.
+"""Target ``ethos-u``: a TFLite file, compiled for Arm's Ethos-U NPUs by Vela.
 
 Vela (the extra ``ethos-u``, 4.2 to 5.x) turns what the NPU can do into one custom operator and
 leaves the rest to the CPU. What went where, why, and Vela's estimate of cycles and memory stand in
-``<role>_report.json`` beside the compiled file. The arithmetic is that of the TFLite artifact; a
-computer without the NPU cannot run it, so ``verify`` checks the TFLite artifact instead.
+``<role>_report.json`` beside the compiled file. The file is that of target ``tflite``, except that
+blocks of depth and space are moved by TRANSPOSE, which NPUs have. The arithmetic is the same; a
+computer without the NPU cannot run it, so ``verify`` checks the artifact of target ``tflite``.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from intaglio.errors import InputError, RecipeError, Refusal
+from intaglio.errors import InputError, InternalError, RecipeError, Refusal
 from intaglio.targets.base import (
     Artifact,
     Capability,
@@ -31,7 +30,8 @@ from intaglio.targets.ethos_u.compiled import measurements
 from intaglio.targets.ethos_u.compiler import compile_tflite
 from intaglio.targets.ethos_u.options import EthosUConfig
 from intaglio.targets.ethos_u.vela import vela_version
-from intaglio.targets.tflite.target import Tflite
+from intaglio.targets.tflite.emit import Emitted, emit
+from intaglio.targets.tflite.target import Tflite, static_specs
 
 _AGAIN = "convert the model again"
 
@@ -51,7 +51,11 @@ class EthosU(Target):
 
     def check(self, prepared: Prepared) -> list[Refusal]:
         """What target ``tflite`` refuses."""
-        return Tflite().check(prepared)
+        return [
+            refusal
+            for role in sorted(prepared.models)
+            for refusal in _emitted(prepared, role).refusals
+        ]
 
     def require_tools(self) -> None:
         """Looks for Vela.
@@ -68,14 +72,7 @@ class EthosU(Target):
             ToolError: Vela fails; its log is kept.
         """
         (out / self.name).mkdir(parents=True, exist_ok=True)
-        found = []
-        with tempfile.TemporaryDirectory(prefix="intaglio-") as name:
-            folder = Path(name)
-            for artifact in Tflite().emit(prepared, folder):
-                # Beside the model the emitter may write sources for the application.
-                if artifact.path.endswith(".tflite"):
-                    found.append(self._compile(artifact, folder, out))
-        return found
+        return [self._compile(prepared, role, out) for role in sorted(prepared.models)]
 
     def runtimes(self, artifact: Artifact) -> Sequence[Runtime]:
         """None: it takes the NPU."""
@@ -89,7 +86,7 @@ class EthosU(Target):
         """
         raise RecipeError(
             f"{artifact.path} runs on an Ethos-U NPU, not here",
-            remedy="run the artifact of target tflite: it is what this one was compiled from",
+            remedy="run the artifact of target tflite, which computes the same bits",
         )
 
     def measure(self, artifact: Artifact, folder: Path) -> list[Measurement]:
@@ -116,22 +113,33 @@ class EthosU(Target):
             raise InputError(f"{path} is damaged", remedy=_AGAIN)
         return data
 
-    def _compile(self, source: Artifact, folder: Path, out: Path) -> Artifact:
-        """Compiles one emitted file."""
+    def _compile(self, prepared: Prepared, role: str, out: Path) -> Artifact:
+        """Emits one model and compiles it."""
         config = self.config
         if not isinstance(config, EthosUConfig):
             raise RecipeError(f"{type(config).__name__} is not for target {self.name}")
-        made = compile_tflite((folder / source.path).read_bytes(), config, source.role)
-        artifact = dataclasses.replace(
-            source,
+        emitted = _emitted(prepared, role)
+        if emitted.refusals:
+            raise InternalError(f"'{role}' was not checked: {emitted.refusals[0].reason}")
+        made = compile_tflite(emitted.data, config, role)
+        artifact = Artifact(
+            role=role,
             target=self.name,
-            path=f"{self.name}/{source.role}_vela.tflite",
+            path=f"{self.name}/{role}_vela.tflite",
+            arithmetic=prepared.profile,
             sha256=hashlib.sha256(made.data).hexdigest(),
             bytes=len(made.data),
+            inputs=static_specs(prepared.inputs[role]),
+            outputs=static_specs(prepared.outputs[role]),
         )
         (out / artifact.path).write_bytes(made.data)
         _write_json(out / _report_path(artifact), made.report.to_dict())
         return artifact
+
+
+def _emitted(prepared: Prepared, role: str) -> Emitted:
+    """The TFLite file, with operators that the NPU lacks written as others of the same bits."""
+    return emit(prepared.models[role], prepared.profile, blocks_by_transpose=True)
 
 
 def _report_path(artifact: Artifact) -> str:

@@ -54,11 +54,11 @@ class Arena:
         where = f"TFLite Micro {_version()} on a {struct.calcsize('P') * 8}-bit host"
         report = f"own report of {where} after one run"
         return [
-            Measurement("arena used", self.used_bytes, "bytes", report),
-            Measurement("arena used by activations", self.head_bytes, "bytes", report),
-            Measurement("arena used by structures", self.tail_bytes, "bytes", report),
+            Measurement("arena_used_bytes", self.used_bytes, "bytes", report),
+            Measurement("arena_activation_bytes", self.head_bytes, "bytes", report),
+            Measurement("arena_structure_bytes", self.tail_bytes, "bytes", report),
             Measurement(
-                "smallest arena",
+                "arena_minimum_bytes",
                 self.minimum_bytes,
                 "bytes",
                 f"bisection: smallest that initializes and gives the same outputs, {where}",
@@ -117,7 +117,7 @@ def latency(
         reply, _ = session.child.call("time", sample, runs=runs, seconds=seconds)
     took = reply["took"]
     how = f"median of {len(took)} runs on random input in {runtime}, one thread, this machine"
-    return Measurement("latency", statistics.median(took) * 1e3, "ms", how)
+    return Measurement("latency_ms", statistics.median(took) * 1e3, "ms", how)
 
 
 def _report(session: TfliteSession) -> tuple[dict[str, int], dict[str, int]]:

@@ -128,6 +128,8 @@ def feed(
         kind, shape = value.dtype.numpy(), [int(d) for d in value.shape]
         if np.issubdtype(kind, np.floating):
             found.append(rng.uniform(low, high, shape).astype(kind))
+        elif np.dtype(kind).kind == "b":
+            found.append(rng.integers(0, 2, shape).astype(bool))
         elif np.dtype(kind).itemsize < 4:
             limits = np.iinfo(kind)
             found.append(rng.integers(limits.min, limits.max + 1, shape).astype(kind))

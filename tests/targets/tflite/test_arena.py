@@ -55,10 +55,10 @@ def test_the_smallest_arena_works_and_the_next_smaller_one_does_not(dense):
 def test_measurements_say_how_they_were_got(dense):
     found = measure_arena(dense)
     rows = {row.name: row for row in found.measurements()}
-    assert rows["arena used"].value == found.used_bytes
-    assert rows["smallest arena"].value == found.minimum_bytes
+    assert rows["arena_used_bytes"].value == found.used_bytes
+    assert rows["arena_minimum_bytes"].value == found.minimum_bytes
     assert all(row.unit == "bytes" and "TFLite Micro" in row.how for row in rows.values())
-    assert "bisection" in rows["smallest arena"].how
+    assert "bisection" in rows["arena_minimum_bytes"].how
 
 
 @needs_micro
@@ -76,8 +76,9 @@ def test_a_try_that_crashes_counts_as_too_small(dense, monkeypatch):
     def dying(session, sample, due, size):
         if size < expected and len(killed) < 3:
             killed.append(size)
-            session.child._process.kill()
-            session.child._process.wait()
+            process = session.child._process
+            process.kill()
+            process.wait()
         return works(session, sample, due, size)
 
     monkeypatch.setattr(arena, "_works", dying)

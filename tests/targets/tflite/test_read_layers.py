@@ -249,20 +249,32 @@ def test_unsigned_weights_of_old_files(judge):
     assert lower(model).graph.inputs[0].dtype.numpy() == np.int8
 
 
-def test_mediapipes_transposed_convolution_adds_its_bias():
-    weight, bias = random((2, 2, 2, 3)), random((2,), 4)
-    tensors = [T((1, 3, 3, 3)), T(weight.shape, data=weight), T((2,), data=bias)]
-    file = one(
-        "Convolution2DTransposeBias",
-        tensors,
-        [T((1, 6, 6, 2))],
-        struct.pack("<iii", 1, 2, 2),
-    )
-    model = read(file)
+@pytest.mark.parametrize("padding", [SAME, VALID])
+@pytest.mark.parametrize("kernel", [(2, 2), (3, 4), (1, 2), (5, 3)])
+@pytest.mark.parametrize("size", [(3, 3), (4, 5)])
+def test_mediapipes_transposed_convolution_adds_its_bias(size, kernel, padding):
+    """Against the scattering that its source describes."""
+    stride = 2
+    weight, bias = random((2, *kernel, 3)), random((2,), 4)
+    pads = [
+        max(0, k - (n - 1) % stride - 1) if padding == SAME else 0
+        for n, k in zip(size, kernel, strict=True)
+    ]
+    full = [stride * (n - 1) + k for n, k in zip(size, kernel, strict=True)]
+    target = [f - p for f, p in zip(full, pads, strict=True)]
+    tensors = [T((1, *size, 3)), T(weight.shape, data=weight), T((2,), data=bias)]
+    custom = struct.pack("<iii", 1 if padding == SAME else 2, stride, stride)
+    model = read(one("Convolution2DTransposeBias", tensors, [T((1, *target, 2))], custom))
     [x] = feed(model)
     [y] = run_read(model, [x])
-    expected = np.einsum("nhwi,oyxi->nhywxo", x, weight).reshape(1, 6, 6, 2) + bias
-    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
+    whole = np.zeros((*full, 2))
+    for row, column in np.ndindex(*size):
+        patch = np.einsum("i,oyxi->yxo", x[0, row, column], weight)
+        top, left = row * stride, column * stride
+        whole[top : top + kernel[0], left : left + kernel[1]] += patch
+    (top, left), (height, width) = [p // 2 for p in pads], target
+    expected = whole[top : top + height, left : left + width] + bias
+    np.testing.assert_allclose(y[0], expected, rtol=1e-5, atol=1e-5)
 
 
 def test_a_bias_that_passes_32_bits_is_refused():

@@ -11,7 +11,7 @@ from intaglio.errors import InputError
 from tests.targets.tflite.one_operator import Judge, T, check, one, options, read
 
 QUICK = settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 small = st.integers(1, 4)
 

@@ -12,7 +12,7 @@ from intaglio.targets.tflite.schema import schema
 from tests.targets.tflite.one_operator import Judge, T, check, constant, one, options, read
 
 QUICK = settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 QUANTIZED = {"int8": (0.05, -7), "uint8": (0.05, 100), "int16": (0.01, 0)}
 kinds = st.sampled_from(["float32", "int8"])

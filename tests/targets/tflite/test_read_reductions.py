@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -10,7 +11,7 @@ from intaglio.errors import InputError
 from tests.targets.tflite.one_operator import Judge, T, check, constant, one, options, read
 
 QUICK = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 NAMES = ["MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD"]
 INT8 = {"dtype": "int8", "scale": 0.05, "zero_point": -7}
@@ -66,7 +67,10 @@ def test_int8_extremes_are_those_of_the_integers(judge, name):
 def test_an_int8_sum(judge):
     inputs = [T((2, 3, 4), **INT8), constant([1])]
     result = T((2, 4), "int8", scale=0.1, zero_point=4)
-    check(judge, one("SUM", inputs, [result], options("Reducer"), 2), integer=True, codes_off=1)
+    # LiteRT 2.3 takes int8 for uint8 here: of negative integers it makes another sum.
+    codes = np.random.default_rng(0).integers(0, 30, (2, 3, 4)).astype(np.int8)
+    file = one("SUM", inputs, [result], options("Reducer"), 2)
+    check(judge, file, integer=True, codes_off=1, inputs=[codes])
 
 
 @pytest.mark.parametrize("name", ["SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD"])

@@ -14,7 +14,7 @@ from tests.helpers import build_proto, open_session
 from tests.targets.tflite.one_operator import Judge, T, check, constant, one, options, read
 
 QUICK = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 INT8 = {"dtype": "int8", "scale": 0.05, "zero_point": -7}
 MODES = {

@@ -25,7 +25,7 @@ from tests.targets.tflite.one_operator import (
 )
 
 QUICK = settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 INT8 = {"dtype": "int8", "scale": 0.05, "zero_point": -7}
 

@@ -13,6 +13,7 @@ from intaglio.targets.reading import read_model
 from intaglio.targets.tflite.flatbuffer import MAX_TABLES
 from intaglio.targets.tflite.read import read_tflite
 from intaglio.targets.tflite.schema import IDENTIFIER, schema
+from intaglio.targets.tflite.structure import MAX_OPERATORS
 from tests.targets.tflite.mutations import pack, unpack
 from tests.targets.tflite.one_operator import Step, T, feed, file_of, one, options, read, run_read
 
@@ -241,3 +242,23 @@ def test_weights_behind_the_flatbuffer():
     np.testing.assert_allclose(run_read(found, [x])[0], x + np.arange(1, 5), rtol=1e-6)
     with pytest.raises(InputError, match="points to byte"):
         read(whole[:-1])
+
+
+def test_a_weight_that_every_operator_unpacks_for_itself():
+    """A small file whose constants would take gigabytes as floats."""
+    count = 1000
+    weight = T((1000, 1000), "int8", np.ones((1000, 1000)), 0.1)
+    layers = [
+        Step("FULLY_CONNECTED", [i + 1 if i else 0, 1], [i + 2], options("FullyConnected"))
+        for i in range(count)
+    ]
+    data = file_of([T((1, 1000)), weight, *[T((1, 1000))] * count], layers, [count + 1])
+    with pytest.raises(InputError, match="far more than the file has"):
+        read(data)
+
+
+def test_more_operators_than_a_model_has():
+    count = MAX_OPERATORS + 1
+    data = chain(*["RELU"] * count)
+    with pytest.raises(InputError, match=f"has {count} operators"):
+        read(data)
