@@ -21,18 +21,11 @@ _ROUNDS = 8
 Proposal = Mapping[Unit, Assignment]
 
 
-def choose(problem: Problem) -> bool:
-    """Lowers the cost of ``problem`` until no proposal does any more.
-
-    Returns:
-        Whether it did.
-    """
-    improved = False
+def choose(problem: Problem) -> None:
+    """Lowers the cost of ``problem`` until no proposal does any more."""
     for _ in range(_ROUNDS):
         if not _one_round(problem):
-            break
-        improved = True
-    return improved
+            return
 
 
 def _one_round(problem: Problem) -> bool:
@@ -96,9 +89,7 @@ def _propose(
 
 def _same(unit: Unit, first: Assignment, second: Assignment) -> bool:
     """Whether two assignments store and need the same arrays."""
-    return all(
-        net.stored(first) == net.stored(second) for net in unit.makes.values()
-    ) and all(
+    return all(net.stored(first) == net.stored(second) for net in unit.makes.values()) and all(
         net.needed((unit, index, view), first) == net.needed((unit, index, view), second)
         for index, (net, view) in unit.reads.items()
     )
@@ -149,7 +140,9 @@ def _add_net(
             if_kept.setdefault(first, []).append(variables[unit])
             if_taken.setdefault(second, []).append(variables[unit])
     for need in dict.fromkeys([*always, *if_kept, *if_taken]):
-        kept, taken = (conversion_cost(stored, need, net.dims) for stored in (old, new))
+        kept, taken = (
+            net.weight * conversion_cost(stored, need, net.dims) for stored in (old, new)
+        )
         if need in always:
             if source in variables:
                 costs.add_single(variables[source], kept, taken)

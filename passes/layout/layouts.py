@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -48,7 +49,7 @@ class Shuffle:
     def indices(self) -> NDArray[np.int64]:
         """For each new place, the old one."""
         box = np.arange(self.size, dtype=np.int64).reshape(self.sizes)
-        return box.transpose(self.order).reshape(-1)
+        return np.asarray(box.transpose(self.order).reshape(-1))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +115,7 @@ def _merge_factors(shuffle: Shuffle) -> Shuffle | None:
     order = [i for i in shuffle.order if shuffle.sizes[i] != 1]
     runs: list[list[int]] = []
     kept = sorted(order)
-    after = dict(zip(kept, kept[1:], strict=False))
+    after = dict(itertools.pairwise(kept))
     for factor in order:
         if runs and after.get(runs[-1][-1]) == factor:
             runs[-1].append(factor)

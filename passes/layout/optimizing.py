@@ -9,7 +9,7 @@ import onnx_ir as ir
 from intaglio.passes.base import Change
 from intaglio.passes.layout.choosing import choose
 from intaglio.passes.layout.layouts import moves_data
-from intaglio.passes.layout.problem import Problem, elements, transpose_perm
+from intaglio.passes.layout.problem import Problem, elements, transpose_perm, views_cost
 from intaglio.passes.layout.rewriting import is_free, rewrite
 from intaglio.passes.layout.rules import dims_of
 
@@ -35,7 +35,8 @@ def optimize_layout(
         if not any(transpose_perm(node) is not None for node in graph):
             break
         problem = Problem(graph, free_border=free_border)
-        if not choose(problem) and not any(is_free(node) for node in graph):
+        choose(problem)
+        if problem.cost() >= views_cost(graph) and not any(is_free(node) for node in graph):
             break
         changes += rewrite(problem)
     after = remaining(graph)

@@ -93,6 +93,10 @@ class Unit:
         return Assignment(last, ()) if reads else Assignment((), last)
 
 
+_ACCUMULATORS = (ir.DataType.INT32, ir.DataType.INT64)
+_ACCUMULATOR_COST = 16
+
+
 @dataclasses.dataclass(eq=False)
 class Net:
     """A tensor that is stored once, and its readers.
@@ -110,6 +114,11 @@ class Net:
     source: tuple[Unit, int] | None = None
     readers: list[tuple[Unit, int, Permutation]] = dataclasses.field(default_factory=list)
     views: list[tuple[ir.Value, Permutation]] = dataclasses.field(default_factory=list)
+
+    @property
+    def weight(self) -> int:
+        """How dear it is to move an element: accumulators are, they belong to their rescale."""
+        return move_weight(self.value)
 
     def stored(self, made: Assignment | None = None) -> Layout | None:
         """The layout it is stored in, where its source runs as ``made`` (else as chosen)."""
@@ -134,7 +143,7 @@ class Net:
             memory = memory_order(need, self.dims)
             total += conversion_cost(moved.get(memory, stored), need, self.dims)
             moved.setdefault(memory, need)
-        return total
+        return total * self.weight
 
 
 @functools.lru_cache(maxsize=65536)
@@ -145,11 +154,13 @@ def conversion_cost(stored: Layout | None, needed: Layout | None, dims: Dims) ->
     step = step_between(stored, needed, len(dims))
     if step is None:
         return IMPOSSIBLE
-    # Of two that are as cheap, the one of the smaller tensor; of that, one node less.
-    small = min(elements(dims), _MOVED // 2)
-    if moves_data(step, stored_dims(dims, stored)):
-        return elements(dims) * _MOVED + small + 1
-    return small + 1
+    return _step_cost(step, stored_dims(dims, stored))
+
+
+def _step_cost(perm: Permutation, dims: Dims) -> int:
+    """Cost of a Transpose: what it moves, then the size of its tensor, then that it is a node."""
+    small = min(elements(dims), _MOVED // 2) + 1
+    return small + (elements(dims) * _MOVED if moves_data(perm, dims) else 0)
 
 
 def elements(dims: Dims) -> int:
@@ -183,6 +194,21 @@ def view_perm(node: ir.Node) -> Permutation | None:
         return None
     found = moves_of_ones(start, target)
     return None if found is None or normalize(Layout(found), start) is None else found
+
+
+def move_weight(value: ir.Value) -> int:
+    """How dear it is to move an element of ``value``."""
+    return _ACCUMULATOR_COST if value.dtype in _ACCUMULATORS else 1
+
+
+def views_cost(graph: ir.Graph) -> int:
+    """What the Transposes cost that are in the graph now, in the terms of :meth:`Problem.cost`."""
+    total = 0
+    for node in graph:
+        perm, sizes = view_perm(node), dims_of(node.inputs[0] if node.inputs else None)
+        if perm is not None and sizes is not None:
+            total += move_weight(node.outputs[0]) * _step_cost(perm, sizes)
+    return total
 
 
 class Problem:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
 
-from intaglio.passes.annotations import LAYOUT_KEY, get_quantization, set_layout, set_quantization
+from intaglio.passes.annotations import (
+    LAYOUT_KEY,
+    VALUE_KEY,
+    get_quantization,
+    set_layout,
+    set_quantization,
+)
 from intaglio.passes.base import Change
 from intaglio.passes.canonicalize.editing import (
     constant,
@@ -64,12 +71,15 @@ class _Rewriter:
         stored = {net: net.stored() for net in self.problem.nets}
         nets = list(dict.fromkeys([*self.problem.nets, *self._constant_nets()]))
         needs = {net: [net.needed(reader) for reader in net.readers] for net in nets}
-        read = {net: [self._read_value(reader[0], reader[1]) for reader in net.readers] for net in nets}
+        read = {
+            net: [self._read_value(reader[0], reader[1]) for reader in net.readers] for net in nets
+        }
         moved = [unit for unit in self.problem.units if self._moves(unit)]
         for unit in moved:
             self._rewrite_unit(unit)
         views = [value.producer() for net in nets for value, _ in net.views]
         for net in nets:
+            self._reuse(net, stored.get(net), needs[net])
             for (unit, index, _), need, old in zip(net.readers, needs[net], read[net], strict=True):
                 # What a rule has replaced already is as it must be.
                 if self._read_value(unit, index) is old:
@@ -77,6 +87,10 @@ class _Rewriter:
         for net, layout in stored.items():
             if layout is not None:
                 _store(net.value, net.dims, layout)
+                if layout.shuffles and not net.value.is_graph_output():
+                    # Its elements stand in another order: it is not the tensor of that name.
+                    net.value.name = fresh_name(self.graph, f"{net.value.name}_reordered")
+                    net.value.metadata_props.pop(VALUE_KEY, None)
         for unit in moved:
             if unit.border is not None:
                 self._note_border(unit)
@@ -149,25 +163,28 @@ class _Rewriter:
                 notes = net.value.metadata_props
                 copy = self.constants.make(stored_array(array, need), name, notes)
             else:
-                copy = self._reused(net, stored, need) or self._copy(net, stored, need, reader)
+                copy = self._copy(net, stored, need, reader)
             self.copies[net, need] = copy
         return self.copies[net, need]
 
-    def _reused(self, net: Net, stored: Layout | None, need: Layout | None) -> ir.Value | None:
-        """A Transpose that is in the graph already."""
-        if stored is not None:
-            return None
-        for value, view in net.views:
-            node = value.producer()
-            if node is None or normalize(Layout(view), net.dims) != need or is_free(node):
-                continue
-            if node.inputs[0] is net.value:
-                return value
-        return None
+    def _reuse(self, net: Net, stored: Layout | None, needs: Sequence[Layout | None]) -> None:
+        """Keeps Transposes that are in the graph already and make what is needed.
 
-    def _copy(
-        self, net: Net, stored: Layout | None, need: Layout | None, reader: Unit
-    ) -> ir.Value:
+        One for each order in memory: the others are reshapes of it.
+        """
+        kept: set[Layout] = set()
+        for value, view in net.views if stored is None else ():
+            node, layout = value.producer(), normalize(Layout(view), net.dims)
+            if node is None or node.inputs[0] is not net.value or is_free(node):
+                continue
+            memory = memory_order(layout, net.dims)
+            moves = memory != memory_order(stored, net.dims)
+            if layout is None or layout not in needs or (moves and memory in kept):
+                continue
+            kept.add(memory)
+            self.copies.setdefault((net, layout), value)
+
+    def _copy(self, net: Net, stored: Layout | None, need: Layout | None, reader: Unit) -> ir.Value:
         """Inserts the Transpose, or Reshape, that makes the layout."""
         base, layout = self._origin(net, stored, need)
         step = step_between(layout, need, len(net.dims))
@@ -176,7 +193,8 @@ class _Rewriter:
         start = stored_dims(net.dims, layout)
         target = stored_dims(net.dims, need)
         shape = ir.Shape(list(target))
-        double = next((v for v, view in net.views if normalize(Layout(view), net.dims) == need), None)
+        doubles = [v for v, view in net.views if normalize(Layout(view), net.dims) == need]
+        double = doubles[0] if doubles else None
         name = str(net.value.name) if double is None else str(double.name)
         sizes = None if moves_data(step, start) else reshape_target(start, target)
         if sizes is None:
@@ -285,4 +303,3 @@ def _copy_notes(
     if not own:
         copy.metadata_props.pop(LAYOUT_KEY, None)
         _move_axis(copy, full(layout, len(sizes)))
-

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 
-from intaglio.passes.canonicalize.editing import constant, integer, make_node, replace_output
+from intaglio.passes.canonicalize.editing import integer, make_node, replace_output
 from intaglio.passes.layout.layouts import Layout, Shuffle, full
 from intaglio.passes.layout.rules import (
     Assignment,
@@ -87,7 +87,9 @@ class Slice(DataRule):
         if axes is None or chosen.frame is None:
             return
         starts = node.inputs[1]
-        kind = np.dtype(np.int64) if starts is None or starts.dtype is None else starts.dtype.numpy()
+        kind = (
+            np.dtype(np.int64) if starts is None or starts.dtype is None else starts.dtype.numpy()
+        )
         placed = np.asarray([chosen.frame.place(axis) for axis in axes], kind)
         constants.set(node, 3, placed, f"{node.name}_axes")
 
@@ -339,9 +341,17 @@ def _moved(shuffle: Shuffle, axis: int) -> Shuffle:
 
 
 _REDUCTIONS = (
-    "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd "
-    "ReduceSum ReduceSumSquare"
-).split()
+    "ReduceL1",
+    "ReduceL2",
+    "ReduceLogSum",
+    "ReduceLogSumExp",
+    "ReduceMax",
+    "ReduceMean",
+    "ReduceMin",
+    "ReduceProd",
+    "ReduceSum",
+    "ReduceSumSquare",
+)
 
 STANDARD: Mapping[str, Rule] = {
     **dict.fromkeys(_REDUCTIONS, Reduction()),
@@ -361,8 +371,9 @@ STANDARD: Mapping[str, Rule] = {
 }
 
 FUNCTIONS: Mapping[str, Rule] = {
-    "MeanDouble": Reduction(),
-    "MeanSingle": Reduction(),
+    **dict.fromkeys(("MeanDouble", "MeanSingle", "SumDouble", "SumSingle"), Reduction()),
+    **dict.fromkeys(("ReduceMaxInteger", "ReduceMinInteger"), Reduction()),
     "SoftmaxInteger": AxisAttribute(-1),
+    "SoftmaxInteger16": AxisAttribute(-1),
     "TableChannelwise": Channelwise(),
 }

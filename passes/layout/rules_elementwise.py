@@ -12,7 +12,6 @@ import numpy as np
 import onnx_ir as ir
 
 from intaglio.passes.canonicalize.editing import constant, integer
-from intaglio.passes.dialect.functions import FUNCTION_NAMES
 from intaglio.passes.layout.layouts import Layout, Shuffle, full, normalize, stored_array
 from intaglio.passes.layout.rules import (
     Assignment,
@@ -61,10 +60,9 @@ class Elementwise(FrameRule):
         """Every operand in the frame, as far as it has its axes."""
         inputs: list[Layout | None] = [None] * len(node.inputs)
         for index in self.operands(node):
-            found = operand_layout(node.inputs[index], frame)
-            if found is False:
+            possible, inputs[index] = operand_layout(node.inputs[index], frame)
+            if not possible:
                 return None
-            inputs[index] = found
         return Assignment(tuple(inputs), (frame,) * len(node.outputs), frame)
 
     def rewrite(self, node: ir.Node, chosen: Assignment, constants: Constants) -> None:
@@ -79,11 +77,11 @@ class Elementwise(FrameRule):
             reorder_constant(node, index, chosen.frame, constants, strip=strip)
 
 
-def operand_layout(value: ir.Value | None, frame: Layout) -> Layout | None | bool:
-    """The layout that an operand needs in ``frame``; False where it cannot be had."""
+def operand_layout(value: ir.Value | None, frame: Layout) -> tuple[bool, Layout | None]:
+    """Whether an operand can be had in ``frame``, and the layout that it then needs."""
     sizes = dims_of(value)
     if sizes is None:
-        return False
+        return False, None
     lead = frame.rank - len(sizes)
     shuffles = []
     for shuffle in frame.shuffles:
@@ -91,12 +89,12 @@ def operand_layout(value: ir.Value | None, frame: Layout) -> Layout | None | boo
         if dim == shuffle.size:
             shuffles.append(Shuffle(shuffle.axis - lead, shuffle.sizes, shuffle.order))
         elif dim != 1:
-            return False
+            return False, None
     if constant(value) is not None or all(dim == 1 for dim in sizes):
-        return None  # set when the node is rewritten, or nothing to do
+        return True, None  # set when the node is rewritten, or nothing to do
     if frame.perm[:lead] != tuple(range(lead)):
-        return False
-    return Layout(tuple(axis - lead for axis in frame.perm[lead:]), tuple(shuffles))
+        return False, None
+    return True, Layout(tuple(axis - lead for axis in frame.perm[lead:]), tuple(shuffles))
 
 
 def reorder_constant(
@@ -187,37 +185,50 @@ class Expansion(Elementwise):
 
 
 _FIRST = Elementwise((0,))
+_BOTH = Elementwise((0, 1))
 _ALL = Elementwise()
 
-_LOGICAL = (
-    "And Or Xor Not Equal Greater GreaterOrEqual Less LessOrEqual BitShift BitwiseAnd BitwiseNot "
-    "BitwiseOr BitwiseXor Cos Cosh Acos Asin Atan Identity IsInf IsNaN Mod PRelu Sin Sinh Sum Mean "
-    "Tan Where HardTanh Asinh Acosh Atanh"
-).split()
-
-_BY_PREFIX = {
-    "Rescale": Elementwise((0, 1, 2)),
-    "Add": Elementwise((0, 1)),
-    "Sub": Elementwise((0, 1)),
-    "Mul": Elementwise((0, 1)),
-    "PRelu": Elementwise((0, 2)),
-}
-
-
-def _functions() -> dict[str, Rule]:
-    """Rules of the element-wise functions of the dialect."""
-    found: dict[str, Rule] = {"Table": _FIRST, "TableInterpolated": _FIRST}
-    for prefix, rule in _BY_PREFIX.items():
-        for suffix in ("Double", "Single", "Wide"):
-            if prefix + suffix in FUNCTION_NAMES:
-                found[prefix + suffix] = rule
-    return found
-
+#: Beyond those that lowering knows; every input is an operand.
+_MORE = (
+    "Acos",
+    "Acosh",
+    "And",
+    "Asin",
+    "Asinh",
+    "Atan",
+    "Atanh",
+    "BitShift",
+    "BitwiseAnd",
+    "BitwiseNot",
+    "BitwiseOr",
+    "BitwiseXor",
+    "Cos",
+    "Cosh",
+    "Equal",
+    "Greater",
+    "GreaterOrEqual",
+    "Identity",
+    "IsInf",
+    "IsNaN",
+    "Less",
+    "LessOrEqual",
+    "Mean",
+    "Mod",
+    "Not",
+    "Or",
+    "PRelu",
+    "Sin",
+    "Sinh",
+    "Sum",
+    "Tan",
+    "Where",
+    "Xor",
+)
 
 STANDARD: Mapping[str, Rule] = {
     **dict.fromkeys(sorted(UNARY), _FIRST),
     **dict.fromkeys(sorted(BINARY), _ALL),
-    **dict.fromkeys(_LOGICAL, _ALL),
+    **dict.fromkeys(_MORE, _ALL),
     "Cast": _FIRST,
     "CastLike": _FIRST,
     "Clip": _FIRST,
@@ -227,4 +238,27 @@ STANDARD: Mapping[str, Rule] = {
     "QuantizeLinear": Quantizer(),
 }
 
-FUNCTIONS: Mapping[str, Rule] = _functions()
+_ROUNDED: Mapping[str, Rule] = {
+    "Abs": _FIRST,
+    "Add": _BOTH,
+    "Mul": _BOTH,
+    "PRelu": Elementwise((0, 2)),
+    "Rescale": Elementwise((0, 1, 2)),
+    "Sub": _BOTH,
+}
+
+FUNCTIONS: Mapping[str, Rule] = {
+    **{
+        operator + rounding: rule
+        for operator, rule in _ROUNDED.items()
+        for rounding in ("Double", "Single")
+    },
+    "MaxInteger": _BOTH,
+    "MinInteger": _BOTH,
+    "RescaleReal": _ROUNDED["Rescale"],
+    "RescaleWide": _ROUNDED["Rescale"],
+    "SigmoidInteger16": _FIRST,
+    "Table": _FIRST,
+    "TableInterpolated": _FIRST,
+    "TanhInteger16": _FIRST,
+}

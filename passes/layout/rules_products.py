@@ -93,27 +93,28 @@ def _assemble(
     matrix = Layout((0, 1), _on_axis(rows, row_axis) + _on_axis(columns, column_axis))
     inputs: list[Layout | None] = [data, matrix, *(None for _ in node.inputs[2:])]
     if node.op_type == "Gemm" and not is_absent(node, 2):
-        bias = _bias(node.inputs[2], lead, columns)
-        if bias is False:
+        possible, inputs[2] = _bias(node.inputs[2], lead, columns)
+        if not possible:
             return None
-        inputs[2] = bias
     return Assignment(tuple(inputs), (result,))
 
 
-def _bias(value: ir.Value | None, lead: Layout, columns: Shuffle | None) -> Layout | None | bool:
-    """The layout of Gemm's bias, False where it has none."""
+def _bias(
+    value: ir.Value | None, lead: Layout, columns: Shuffle | None
+) -> tuple[bool, Layout | None]:
+    """Whether Gemm's bias can follow, and its layout."""
     sizes = dims_of(value)
     if sizes is None or len(sizes) > 2:
-        return False
+        return False, None
     rows = sizes[-2] if len(sizes) == 2 else 1
     if (lead.perm != (0, 1) or lead.shuffle(0) is not None) and rows != 1:
-        return False
+        return False, None
     if columns is None or not sizes or sizes[-1] == 1:
-        return None
+        return True, None
     if sizes[-1] != columns.size:
-        return False
+        return False, None
     axes = len(sizes)
-    return Layout(identity(axes).perm, _on_axis(columns, axes - 1))
+    return True, Layout(identity(axes).perm, _on_axis(columns, axes - 1))
 
 
 def _on_axis(shuffle: Shuffle | None, axis: int) -> tuple[Shuffle, ...]:
@@ -126,4 +127,7 @@ STANDARD: Mapping[str, Rule] = {
     "MatMulInteger": Product((2, 3)),
 }
 
-FUNCTIONS: Mapping[str, Rule] = {"MatMulInteger16": Product()}
+FUNCTIONS: Mapping[str, Rule] = {
+    "MatMulInteger16": Product(),
+    "MatMulInteger16By16": Product(),
+}

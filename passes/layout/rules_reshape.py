@@ -251,4 +251,6 @@ def _split_factors(
     return [axis for factor in order for axis in parts[factor]], []
 
 
-STANDARD: Mapping[str, Rule] = dict.fromkeys(("Flatten", "Reshape", "Squeeze", "Unsqueeze"), Regroup())
+STANDARD: Mapping[str, Rule] = dict.fromkeys(
+    ("Flatten", "Reshape", "Squeeze", "Unsqueeze"), Regroup()
+)

@@ -35,6 +35,7 @@ _FUNCTIONS = frozenset(
         "ConvTransposeInteger",
         "ConvTransposeInteger16",
         "DepthToSpaceInteger16",
+        "MaxPoolInteger",
         "MaxPoolInteger16",
         "ResizeLinearInteger",
         "SpaceToDepthInteger16",

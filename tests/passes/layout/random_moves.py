@@ -243,7 +243,6 @@ def _expand(m: Maker) -> None:
         result = [2 if d == 1 and m.flag() else d for d in shape]
         if m.fits(result):
             wanted = [d if m.flag() else 1 for d in result]
-            wanted = [w if d != r else w for w, d, r in zip(wanted, shape, result, strict=True)]
             wanted = [r if d != r else w for w, d, r in zip(wanted, shape, result, strict=True)]
             m.op("Expand", [name, _indices(m, wanted)], result)
 

@@ -51,7 +51,7 @@ def test_sinking_keeps_every_bit(graph):
 
 
 @pytest.mark.long
-@settings(max_examples=3000, **_COMMON)
+@settings(max_examples=1500, **_COMMON)
 @given(graph=moving_graphs(most=24))
 def test_sinking_keeps_every_bit_of_many_larger_graphs(graph):
     check(graph)
