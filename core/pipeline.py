@@ -183,7 +183,8 @@ def run_recipe(
 
 def _keeps_function(step: Step) -> bool:
     """Whether the model after a step is still the float model, tensor by tensor."""
-    return not step.enabled or load_pass(step.pass_name).semantics.kind == "exact"
+    kinds = ("exact", "calibrated")
+    return not step.enabled or load_pass(step.pass_name).semantics.kind in kinds
 
 
 def require_no_data(recipe: Recipe, has_plan: bool) -> None:

@@ -23,6 +23,8 @@ from intaglio.passes.annotations import (
     set_range,
 )
 from intaglio.passes.marks import DONE_PREFIX, is_done
+from intaglio.passes.quantize.channel_copies import COPIES_PASS, replay_copies
+from intaglio.passes.quantize.channel_maps import MAPS_PASS, replay_maps
 from intaglio.passes.quantize.layer_pairs import CHANNELS_PASS, replay_factors
 from intaglio.passes.quantize.stored_parameters import restore_parameters, store_parameters
 from intaglio.registry import suggest
@@ -34,7 +36,9 @@ SCHEMA = 1
 DECIDING_PASSES = frozenset(
     {
         "calibrate.equalize_channels",
+        "calibrate.fit_channels",
         "calibrate.observe_ranges",
+        "calibrate.reuse_channels",
         "calibrate.choose_precision",
         "quantize.plan_tensors",
         "calibrate.round_weights",
@@ -105,14 +109,14 @@ def apply_plan(model: ir.Model, plan: Mapping[str, Any], origin: str) -> int:
         if note["quantization"] is not None:
             set_quantization(values[name], note["quantization"])
     model.metadata_props.update(plan["marks"])
-    # The plan's scales are those of the weights that calibrate.equalize_channels left.
-    replay_factors(model)
+    # The plan's scales are those of the weights that the steps between channels left.
+    _replay_channels(model)
     restore_parameters(model, plan.get("parameters", {}))
     return len(plan["tensors"])
 
 
 def apply_factors(model: ir.Model, plan: Mapping[str, Any]) -> None:
-    """Applies the one part of a plan that keeps the model's function: factors between channels.
+    """Applies the part of a plan that keeps the model's function: what was moved between channels.
 
     Args:
         model: The float model; changed in place.
@@ -121,10 +125,18 @@ def apply_factors(model: ir.Model, plan: Mapping[str, Any]) -> None:
     Raises:
         RecipeError: They do not fit the model.
     """
-    key = DONE_PREFIX + CHANNELS_PASS
-    if key in plan["marks"]:
-        model.metadata_props[key] = plan["marks"][key]
-        replay_factors(model)
+    for name in (CHANNELS_PASS, MAPS_PASS, COPIES_PASS):
+        key = DONE_PREFIX + name
+        if key in plan["marks"]:
+            model.metadata_props[key] = plan["marks"][key]
+    _replay_channels(model)
+
+
+def _replay_channels(model: ir.Model) -> None:
+    """Repeats what a model's marks say was moved between channels, in the order of the steps."""
+    replay_factors(model)
+    replay_maps(model)
+    replay_copies(model)
 
 
 def new_marks(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str]:

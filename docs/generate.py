@@ -37,6 +37,7 @@ from intaglio.passes.dialect.functions import DOMAIN, OPSET, SPECIFICATIONS, VER
 from intaglio.recipe import BundleOptions, Recipe, Step, load_recipe, recipe_names
 from intaglio.registry import PASSES, TARGETS, load_pass, load_target
 from intaglio.targets.base import Artifact, TensorSpec
+from intaglio.targets.tflite.readers import READERS
 from intaglio.transforms.profiles import KINDS, PROFILES
 from intaglio.verification.report import LayerResult, PairResult, VerifyReport
 
@@ -51,6 +52,7 @@ _GROUPS = {
     "quantize": "Decide how tensors are quantized, and write it into the graph.",
     "calibrate": "Need calibration data: they run the float model on it.",
     "lower": "Run by targets, after the recipe: from the quantized form to integers.",
+    "layout": "Run by targets that want channels last.",
 }
 
 
@@ -60,7 +62,8 @@ def passes_page() -> str:
         "# Passes",
         "Every step that a recipe or a target can run. `--set pass.option=value` sets an option; "
         "where one pass of a group has it, `--set group.option=value` is enough. What the "
-        "semantics mean: `exact` keeps the real function of the model; `approximate` does not.",
+        "semantics mean: `exact` keeps the real function of the model, `calibrated` keeps it for "
+        "inputs like the calibration samples; `approximate` does not.",
     ]
     names = list(PASSES)
     parts.append("\n".join(f"- [`{n}`](#{_anchor(n)}): {first_line(load_pass(n))}" for n in names))
@@ -131,7 +134,13 @@ def targets_page() -> str:
             for dtype in ("int8", "int16")
         ]
         roundings.append((kind, *cells))
+    custom = sorted(name.split(":")[1] for name in READERS if ":" in name)
     parts += [
+        "## Read from TFLite files",
+        "Builtin operators that [TFLite files](../tflite.md) may have, besides the custom "
+        f"{', '.join(f'`{name}`' for name in custom)} of MediaPipe; the refusal of any other names "
+        "its version and its tensor.",
+        ", ".join(f"`{name}`" for name in sorted(READERS) if ":" not in name) + ".",
         "## Arithmetic profiles",
         "`--set profile=NAME` chooses the arithmetic of the integer form. What the roundings "
         "compute stands in [the arithmetic](../design/arithmetic.md).",

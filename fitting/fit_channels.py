@@ -1,19 +1,25 @@
 """Fits the range of each channel between two layers into the range of their tensor.
 
 An activation has one scale for all its channels. A channel that only spans ``[low, high]`` leaves
-the other levels unused, and after a Relu6 it often spans little: not its size alone is free, as in
-``calibrate.equalize_channels``, but also where it begins (see
+the other levels unused, and behind a Relu6 many do. As long as the bound of the clamp stays out of
+its way, both its size and where it begins are free (see
 :mod:`intaglio.passes.quantize.channel_maps`). Shifting a channel that never comes near zero is the
 "absorption of high biases" of Nagel et al., "Data-Free Quantization Through Weight Equalization and
 Bias Correction", 2019, section 4.1.3; here with the range that calibration samples give it.
 
 Inputs that leave the range seen in calibration, and a margin around it, are clipped there. So the
 model keeps its function for inputs like the calibration samples only.
+
+Only channels behind a clamp with an upper bound are looked at. Behind a plain Relu, whose tensor's
+range is free, ``calibrate.equalize_channels`` and the choice of that range leave nothing to gain:
+measured on four models, fitting these as well changed the error by -0.6 to +0.4 dB.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Iterator
 
 import numpy as np
 import onnx_ir as ir
@@ -21,6 +27,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from intaglio.fitting.base import DataPass
+from intaglio.fitting.output_noise import OutputNoise
 from intaglio.fitting.runner import Runner, batch_size
 from intaglio.passes.base import CALIBRATED, Change, Outcome, PassConfig, Skip, outcome
 from intaglio.passes.marks import ALREADY_QUANTIZED, is_done, is_quantized
@@ -32,13 +39,15 @@ from intaglio.passes.quantize.channel_maps import (
     find_links,
     note_maps,
 )
-from intaglio.passes.quantize.layer_pairs import weight_view
-from intaglio.transforms.equalization import DEAD_SHARE, predicted_noise
+from intaglio.transforms.scales import TensorQuantization, activation_quantization
 
 Array = NDArray[np.float64]
 
-#: Strengths that are tried, the weakest first.
-STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+#: Strengths that are tried; 1 makes all channels alike.
+STRENGTHS = (0.5, 1.0)
+
+#: Channels smaller than this share of the largest are dead, and left alone.
+DEAD_SHARE = 2.0**-12
 
 
 class FitConfig(PassConfig):
@@ -47,34 +56,32 @@ class FitConfig(PassConfig):
     Attributes:
         margin: Room left on either side of what a channel spans, as a share of it.
         offsets: Whether channels may be shifted, not only scaled.
-        worthwhile: A link is changed where the predicted error power falls to this share.
-        weight_share: Weight of the error of weights, which ``calibrate.round_weights`` lowers to
-            a part, beside that of activations.
-        samples: Use only the first so many samples; None for all.
+        worthwhile: A link is changed where the error power that its 8 bits cost at the output
+            falls to this share.
+        matters: A link is looked at where that power is this share of the sum over all links.
+        samples: Use only the first so many samples for the ranges; None for all.
+        trial_samples: Measure errors at the output on the first so many samples.
     """
 
     margin: float = Field(default=0.05, ge=0.0, le=1.0)
     offsets: bool = True
-    worthwhile: float = Field(default=0.7, ge=0.0, le=1.0)
-    weight_share: float = Field(default=0.3, ge=0.0, le=1.0)
+    worthwhile: float = Field(default=0.8, gt=0.0, lt=1.0)
+    matters: float = Field(default=0.03, ge=0.0, le=1.0)
     samples: int | None = Field(default=None, ge=1)
+    trial_samples: int = Field(default=16, ge=1)
 
 
 @dataclasses.dataclass
 class Seen:
-    """What was seen of a link's channels, and of what the second layer made of them.
+    """What was seen of a link's channels behind the clamp.
 
     Attributes:
-        low: Smallest value of each channel behind the clamp.
+        low: Smallest value of each channel.
         high: Largest value.
-        sums: Count, sum and sum of squares of each channel.
-        outputs: The same of the second layer's outputs.
     """
 
     low: Array
     high: Array
-    sums: Array
-    outputs: Array
 
 
 class FitChannels(DataPass):
@@ -95,103 +102,83 @@ class FitChannels(DataPass):
             return outcome(model, [], [Skip("", ALREADY_QUANTIZED)])
         if is_done(model, self.name):
             return outcome(model, [], [Skip("", "the channels are fitted already")])
-        links = find_links(model.graph)
+        links = [link for link in find_links(model.graph) if math.isfinite(link.upper)]
         changes: list[Change] = []
         skips: list[Skip] = []
         maps: dict[str, tuple[Array, Array]] = {}
-        for link, seen in zip(links, self._observe(model, links) if links else [], strict=True):
-            scale, offset, share = self._choose(link, seen)
-            if (scale != 1.0).any() or offset.any():
-                maps[str(link.value.name)] = scale, offset
-                changes.append(_describe(link, scale, offset, share))
-            else:
-                skips.append(Skip(source_name(link.first), "its channels are even enough"))
-        # Not before all are chosen: what was seen is what the unchanged layers gave.
-        for link in links:
-            if str(link.value.name) in maps:
-                apply_map(link, *maps[str(link.value.name)])
+        if links:
+            noise = OutputNoise(model, self.require_data(), self.config.trial_samples)
+            ranges = self._observe(model, links)
+            costs = [
+                noise.measure(model, quantized_alone(link.value, seen.high.max(initial=0.0)))
+                for link, seen in zip(links, ranges, strict=True)
+            ]
+            for number, (link, seen, cost) in enumerate(zip(links, ranges, costs, strict=True)):
+                reason = "its 8 bits cost little at the output"
+                if cost > self.config.matters * sum(costs):
+                    reason = "its channels are even enough"
+                    found = self._best(model, link, seen, cost, noise)
+                    if found is not None:
+                        scale, offset, share = found
+                        apply_map(link, scale, offset)
+                        maps[str(link.value.name)] = scale, offset
+                        changes.append(_describe(link, scale, offset, share))
+                        continue
+                skips.append(Skip(source_name(link.first), reason))
+                self.report(number + 1, len(links))
         if maps:
             note_maps(model, maps)
         return outcome(model, changes, skips, {"links": len(links), "fitted": len(maps)})
 
-    def _choose(self, link: Link, seen: Seen) -> tuple[Array, Array, float]:
-        """Scale and offset of each channel, and the share of the error power that is left."""
-        config = self.config
-        room = config.margin * (seen.high - seen.low)
-        offset = np.zeros(link.channels)
-        if config.offsets and link.takes_offsets:
-            offset = np.maximum(seen.low - room, 0.0)
-        width = np.minimum(seen.high + room, link.upper) - offset
+    def _best(
+        self, model: ir.Model, link: Link, seen: Seen, cost: float, noise: OutputNoise
+    ) -> tuple[Array, Array, float] | None:
+        """Scale, offset and the share of the error power that is left; None if nothing helps."""
+        best: tuple[Array, Array, float] | None = None
+        limit = self.config.worthwhile * cost
+        for scale, offset, top in self._candidates(link, seen):
+            with link.restored():
+                apply_map(link, scale, offset)
+                found = noise.measure(model, quantized_alone(link.value, top))
+            if found < limit:
+                best, limit = (scale, offset, found / cost), found
+        return best
+
+    def _candidates(self, link: Link, seen: Seen) -> Iterator[tuple[Array, Array, float]]:
+        """Scales, offsets, and the largest value that they give."""
         alive = seen.high > DEAD_SHARE * seen.high.max(initial=0.0)
         if not alive.any():
-            return np.ones(link.channels), np.zeros(link.channels), 1.0
-        offset[~alive] = 0.0
-        full = min(float(width[alive].max()) if np.isinf(link.upper) else link.upper, 1e30)
-        width[~alive] = full
-        count, total, squares = seen.sums
-        variance = np.maximum(squares / count - np.square(total / count), 0.0)
-        weight = weight_view(link.second)
-        count, total, squares = seen.outputs
-        spread = np.sqrt(np.maximum(squares / count - np.square(total / count), 0.0))
-        floor = 1e-3 * float(spread.max(initial=0.0))
-        if floor > 0.0:
-            weight = weight / np.maximum(spread, floor).reshape(*weight.shape[:2], 1, 1)
-
-        def noise(scale: Array, widths: Array) -> float:
-            magnitudes = np.where(alive, widths, 0.0)
-            return predicted_noise(1 / scale, magnitudes, variance, weight, config.weight_share)
-
-        before = noise(np.ones(link.channels), np.where(alive, seen.high, 0.0))
-        candidates = [np.power(full / width, strength) for strength in STRENGTHS]
-        found = [noise(scale, width) for scale in candidates]
-        best = int(np.argmin(found))
-        if not found[best] < config.worthwhile * before:
-            return np.ones(link.channels), np.zeros(link.channels), 1.0
-        return candidates[best], offset, found[best] / before
+            return
+        room = self.config.margin * (seen.high - seen.low)
+        offset = np.zeros(link.channels)
+        if self.config.offsets and link.takes_offsets:
+            offset[alive] = np.maximum(seen.low - room, 0.0)[alive]
+        width = np.minimum(seen.high + room, link.upper) - offset
+        width[~alive] = link.upper
+        for strength in STRENGTHS:
+            scale = np.power(link.upper / width, strength)
+            top = scale * (seen.high - offset)
+            yield scale, offset, float(top[alive].max())
 
     def _observe(self, model: ir.Model, links: list[Link]) -> list[Seen]:
-        inner = [str(link.value.name) for link in links]
-        outer = [str(link.second.outputs[0].name) for link in links]
+        names = [str(link.value.name) for link in links]
         result = [
-            Seen(
-                np.full(link.channels, np.inf),
-                np.full(link.channels, -np.inf),
-                np.zeros((3, link.channels)),
-                np.zeros((3, _outputs(link.second))),
-            )
-            for link in links
+            Seen(np.full(link.channels, np.inf), np.full(link.channels, -np.inf)) for link in links
         ]
-        stream = Runner(model, [*inner, *outer], outputs=False).stream(
-            self.require_data(),
-            batch=batch_size(model),
-            limit=self.config.samples,
-            progress=self.report,
+        stream = Runner(model, names, outputs=False).stream(
+            self.require_data(), batch=batch_size(model), limit=self.config.samples
         )
         for found in stream:
-            for seen, name, after in zip(result, inner, outer, strict=True):
-                values = _by_channel(found[name])
+            for seen, name in zip(result, names, strict=True):
+                values = found[name].reshape(*found[name].shape[:2], -1)
                 np.minimum(seen.low, values.min(axis=(0, 2)), out=seen.low)
                 np.maximum(seen.high, values.max(axis=(0, 2)), out=seen.high)
-                seen.sums += _sums(values)
-                seen.outputs += _sums(_by_channel(found[after]))
         return result
 
 
-def _outputs(node: ir.Node) -> int:
-    view = weight_view(node)
-    return int(view.shape[0] * view.shape[1])
-
-
-def _by_channel(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    return values.reshape(*values.shape[:2], -1)
-
-
-def _sums(values: NDArray[np.float32]) -> Array:
-    """Count, sum and sum of squares of each channel; values are (samples, channels, elements)."""
-    count = np.full(values.shape[1], float(values.shape[0] * values.shape[2]))
-    total = values.sum(axis=(0, 2), dtype=np.float64)
-    squares = np.einsum("scn,scn->c", values, values, dtype=np.float64)
-    return np.stack([count, total, squares])
+def quantized_alone(value: ir.Value, top: float) -> dict[str, TensorQuantization]:
+    """The plan in which only ``value`` is quantized, over 0 to ``top``."""
+    return {str(value.name): activation_quantization(0.0, max(top, 1e-30), "int8")}
 
 
 def _describe(link: Link, scale: Array, offset: Array, share: float) -> Change:
@@ -201,6 +188,5 @@ def _describe(link: Link, scale: Array, offset: Array, share: float) -> Change:
         source_name(link.first),
         "scale 1",
         f"scales {scale.min():.3g} to {scale.max():.3g}, {shifted} of {len(scale)} shifted",
-        f"{-10 * np.log10(max(share, 1e-12)):.1f} dB less predicted error in "
-        f"{source_name(link.second)}",
+        f"its 8 bits cost {-10 * np.log10(max(share, 1e-12)):.1f} dB less at the output",
     )

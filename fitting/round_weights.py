@@ -27,6 +27,10 @@ from intaglio.transforms.rounding import round_to_gram
 #: Sums of the layers that are looked at together may take so many bytes.
 MOMENT_BYTES = 256 << 20
 
+#: The same of a single layer. Rounding works on about four matrices of that size, in time that
+#: grows with the cube of its side: columns of up to 4,096 elements, of a layer without groups.
+LAYER_BYTES = 128 << 20
+
 
 class RoundConfig(PassConfig):
     """Options of :class:`RoundWeights`.
@@ -69,7 +73,18 @@ class RoundWeights(DataPass):
             return outcome(model, [], [Skip("", "the weights are rounded already")])
         layers, left_out = find_layers(model)
         skips = [Skip(source_name(node), reason) for node, reason in left_out]
-        planned = [layer for layer in layers if planned_scheme(layer) is not None]
+        planned = []
+        for layer in layers:
+            if planned_scheme(layer) is None:
+                continue
+            if moment_bytes(layer) > LAYER_BYTES:
+                reason = (
+                    f"its columns of {layer.columns:,} elements need {moment_bytes(layer) >> 20:,} "
+                    "MiB of moments; its weights are rounded to the nearest"
+                )
+                skips.append(Skip(source_name(layer.node), reason))
+            else:
+                planned.append(layer)
         if not planned:
             return outcome(model, [], [*skips, Skip("", "no weights have a plan")])
         data = self.require_data()

@@ -115,6 +115,10 @@ FIXED_INT8_OUTPUT = {
 }
 
 
+#: Scale of the 16-bit results of the same operators; zero point 0.
+FIXED_INT16_SCALE = 1 / 32768
+
+
 def is_float(value: ir.Value | None) -> bool:
     """Whether ``value`` is a floating-point tensor."""
     return value is not None and value.dtype is not None and value.dtype.is_floating_point()

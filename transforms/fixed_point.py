@@ -255,8 +255,8 @@ def rescale(acc: ArrayLike, fixed_point: FixedPoint, rounding: Rounding | str) -
         fixed_point: the scales; they broadcast with ``acc`` from the last axis.
         rounding: which arithmetic. For ``float`` the scale is ``float32(fixed_point.real)``, which
             in rare cases is one unit in the last place off the float32 of the original scale; use
-            :func:`rescale_float` where that matters. ``real`` has a function of its own,
-            :func:`rescale_real`, since 31 bits are not its scale.
+            :func:`rescale_float` where that matters. ``real`` likewise takes 31 of the scale's 53
+            bits here; use :func:`rescale_real`.
 
     Returns:
         int64, the broadcast shape, before zero point and clamp.
@@ -268,7 +268,7 @@ def rescale(acc: ArrayLike, fixed_point: FixedPoint, rounding: Rounding | str) -
     if kind is Rounding.FLOAT:
         return rescale_float(acc, fixed_point.real)
     if kind is Rounding.REAL:
-        raise ValueError("the real rescale takes the scale itself: rescale_real")
+        return rescale_real(acc, fixed_point.real)
     function = {
         Rounding.DOUBLE: rescale_double,
         Rounding.SINGLE: rescale_single,

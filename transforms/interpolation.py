@@ -45,7 +45,7 @@ def populate(
     Returns:
         int16, 513 entries.
     """
-    kind = np.dtype(precision).type
+    kind: Any = np.dtype(precision).type
     first, last = kind(low), kind(high)
     step = kind((last - first) / kind(SEGMENTS))
     factor = kind(gain)

@@ -1,8 +1,8 @@
 """8-bit tables of functions that runtimes compute in integers instead of looking them up.
 
-LEAKY_RELU, ABS and HARD_SWISH have kernels of their own in TensorFlow Lite, whose results differ from
-the rounded real function in a few percent of the entries, by one step. A kernel of one 8-bit input
-is a table all the same: these are the ones that give the runtime's own bits. Sources:
+LEAKY_RELU, ABS and HARD_SWISH have kernels of their own in TensorFlow Lite, whose results differ
+from the rounded real function in a few percent of the entries, by one step. A kernel of one 8-bit
+input is a table all the same: these are the ones that give the runtime's own bits. Sources:
 ``reference_ops::QuantizeLeakyRelu``, ``AbsEvalQuantized`` and ``reference_ops::HardSwish``.
 """
 

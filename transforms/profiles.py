@@ -37,15 +37,22 @@ KINDS: tuple[str, ...] = (
     "softmax",
 )
 
-#: Functions that runtimes compute each in their own way, and the ways there are:
-#: ``table``: the function in float32, rounded once for each 8-bit input, or for each end of a
-#: segment of 16-bit inputs; ``fixed_point``: gemmlowp's integer function for 8 bits, an interpolated
-#: sigmoid for 16; ``exp_minus_one``: ``exp(x) - 1``, rounded to float32 in between.
+#: Functions that runtimes compute each in their own way, and the ways there are; the first is what
+#: a profile means that names none:
+#:
+#: * ``rounded``: the real function, rounded once for each 8-bit input or each end of a segment;
+#: * ``table``: the same in float32, step by step, as TensorFlow Lite fills its tables;
+#: * ``fixed_point``: gemmlowp's integer function for 8 bits, an interpolated sigmoid for 16;
+#: * ``exp_minus_one``: ``exp(x) - 1`` in float32;
+#: * ``float64_tables``, ``float32_tables``: precision of the tables of the 16-bit softmax.
 FUNCTION_KERNELS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "logistic": ("table", "fixed_point"),
-        "tanh": ("table", "fixed_point"),
-        "elu": ("table", "exp_minus_one"),
+        "logistic": ("rounded", "table", "fixed_point"),
+        "tanh": ("rounded", "table", "fixed_point"),
+        "elu": ("rounded", "table", "exp_minus_one"),
+        "gelu": ("rounded", "table"),
+        "exp": ("rounded", "table"),
+        "log": ("rounded", "table"),
         "softmax": ("float64_tables", "float32_tables"),
     }
 )
@@ -80,16 +87,16 @@ class Profile:
     def __post_init__(self) -> None:
         if not self.narrow <= set(KINDS):
             raise ValueError(f"narrow of profile {self.name!r} must be some of {KINDS}")
-        for field in ("kernels", "int16_kernels"):
-            chosen = dict(getattr(self, field))
+        for which in ("kernels", "int16_kernels"):
+            chosen = dict(getattr(self, which))
             if any(kernel not in FUNCTION_KERNELS.get(name, ()) for name, kernel in chosen.items()):
-                raise ValueError(f"{field} of profile {self.name!r}: {chosen} names no kernel")
-            object.__setattr__(self, field, MappingProxyType(chosen))
-        for field in ("roundings", "int16_roundings"):
-            table = dict(getattr(self, field))
+                raise ValueError(f"{which} of profile {self.name!r}: {chosen} names no kernel")
+            object.__setattr__(self, which, MappingProxyType(chosen))
+        for which in ("roundings", "int16_roundings"):
+            table = dict(getattr(self, which))
             if set(table) != set(KINDS):
-                raise ValueError(f"{field} of profile {self.name!r} must name exactly {KINDS}")
-            object.__setattr__(self, field, MappingProxyType(table))
+                raise ValueError(f"{which} of profile {self.name!r} must name exactly {KINDS}")
+            object.__setattr__(self, which, MappingProxyType(table))
 
     def rounding(self, kind: str, activation_dtype: str = "int8") -> Rounding:
         """The rounding of one kind of operator.
@@ -161,6 +168,7 @@ _TFLITE_INT16 = {
 }
 
 _INT16_KERNELS = {"logistic": "fixed_point", "tanh": "fixed_point"}
+_LITERT_TABLES = dict.fromkeys(("gelu", "exp", "log"), "table")
 
 #: Profile name to profile.
 PROFILES: Mapping[str, Profile] = MappingProxyType(
@@ -187,7 +195,8 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                     Rounding.DOUBLE, **_TFLITE_INT16, fully_connected=Rounding.REAL
                 ),
                 narrow=frozenset({"mul", "batch_matmul", "relu", "prelu", "leaky_relu", "abs"}),
-                int16_kernels=_INT16_KERNELS,
+                kernels={"logistic": "table", "tanh": "table", "elu": "table", **_LITERT_TABLES},
+                int16_kernels={**_INT16_KERNELS, **_LITERT_TABLES},
             ),
             Profile(
                 name="tosa-single",

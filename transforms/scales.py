@@ -112,6 +112,31 @@ class TensorQuantization:
         clipped = np.clip(levels, float(self.minimum), upper)
         return np.asarray(clipped.astype(self.numpy_dtype))
 
+    def clamp_levels(self, low: float, high: float) -> tuple[int, int]:
+        """The integers between which a clamp to ``[low, high]`` keeps a tensor.
+
+        ``round(bound / scale) + zero_point``, the quotient in float32 and half away from zero, as
+        TensorFlow Lite's CalculateActivationRangeQuantized does it; within the range of the type.
+
+        Args:
+            low: lower bound, real; may be minus infinity.
+            high: upper bound, real; may be infinity.
+
+        Returns:
+            Both integers, per tensor.
+        """
+        levels = []
+        for bound in (low, high):
+            with np.errstate(over="ignore"):
+                steps = float(np.float32(bound) / np.float32(self.scale[0]))
+            if math.isinf(steps):
+                levels.append(self.minimum if steps < 0 else self.maximum)
+                continue
+            whole = math.trunc(steps)
+            nearest = whole + int(math.copysign(abs(steps - whole) >= 0.5, steps))
+            levels.append(min(max(nearest + self.zero_point[0], self.minimum), self.maximum))
+        return levels[0], levels[1]
+
     def dequantize(self, q: ArrayLike) -> NDArray[np.float32]:
         """Read integers as real values.
 

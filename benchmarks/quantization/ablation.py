@@ -28,9 +28,11 @@ from benchmarks.common import (
 )
 from benchmarks.quantization import ours, scoring
 from benchmarks.quantization.cases import Case, TestSet, all_cases
+from benchmarks.quantization.litert_runner import LiteRtRunner
 from benchmarks.quantization.ours import Variant
 from benchmarks.quantization.prepare import prepare
 from benchmarks.quantization.runners import Runner
+from benchmarks.quantization.tflite_files import is_tflite
 
 RESULTS = Path(__file__).resolve().parent / "results" / "ablation"
 
@@ -40,6 +42,8 @@ _HELD_OUT_SEED = 1000
 _PLAIN = (
     "quantize.equalize_layers.enabled=false",
     "calibrate.equalize_channels.enabled=false",
+    "calibrate.fit_channels.enabled=false",
+    "calibrate.reuse_channels.enabled=false",
     "calibrate.round_weights.enabled=false",
     "calibrate.correct_bias.enabled=false",
 )
@@ -69,6 +73,15 @@ VARIANTS = (
         "calibrate.equalize_channels",
         "calibrate.round_weights",
     ),
+    _variant(
+        "mse, equalize channels, round, correct bias",
+        "mse",
+        "calibrate.equalize_channels",
+        "calibrate.round_weights",
+        "calibrate.correct_bias",
+    ),
+    Variant("default without fit", sets=("calibrate.fit_channels.enabled=false",)),
+    Variant("default without reuse", sets=("calibrate.reuse_channels.enabled=false",)),
     Variant("default recipe"),
 )
 
@@ -99,8 +112,8 @@ def measure(case: Case, variants: list[Variant], seeds: list[int]) -> dict[str, 
     errors: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        model, free = prepare(case.model, work / "float.onnx", pool[:4], free_batch=True)
-        reference = _Reference(case, model, free, Runner(model, case.input))
+        reference = _reference(case, pool[:4], work)
+        model, free = reference.model, reference.batched
         for seed in seeds:
             drawn = case.draw(seed)
             test = TestSet("held out", without(pool, drawn), "sqnr")
@@ -113,8 +126,9 @@ def measure(case: Case, variants: list[Variant], seeds: list[int]) -> dict[str, 
                     errors[variant.name] = f"{type(error).__name__}: {error}".splitlines()[0]
                     continue
                 seconds = time.perf_counter() - start
-                path = bundle.folder / bundle.artifact("onnx-qdq").path
-                result = scoring.run(Runner(path, case.input), case, test, free)
+                artifact = bundle.artifact("onnx-qdq")
+                runner = Runner(bundle.folder / artifact.path, artifact.inputs[0].name)
+                result = scoring.run(runner, case, test, free)
                 columns = found.setdefault(variant.name, {"sqnr_db": [], "seconds": []})
                 columns["sqnr_db"].append(round(scoring.sqnr_db(expected, result) or 0.0, 3))
                 columns["seconds"].append(round(seconds, 2))
@@ -132,6 +146,13 @@ def measure(case: Case, variants: list[Variant], seeds: list[int]) -> dict[str, 
         "errors": errors,
         "environment": environment(),
     }
+
+
+def _reference(case: Case, samples: NDArray[np.float32], work: Path) -> _Reference:
+    if is_tflite(case.model):
+        return _Reference(case, case.model, False, LiteRtRunner(case.model))
+    model, free = prepare(case.model, work / "float.onnx", samples, free_batch=True)
+    return _Reference(case, model, free, Runner(model, case.input))
 
 
 def without(pool: NDArray[np.float32], drawn: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -113,7 +113,9 @@ def _float(case: Case, samples: int | None, work: Path) -> _Float:
     tests = [test.head(samples) for test in case.tests()]
     if is_tflite(case.model):
         runner: Runner = LiteRtRunner(case.model)
-        return _Float(case, case.model, False, tests, _reference_results(runner, case, tests, False))
+        return _Float(
+            case, case.model, False, tests, _reference_results(runner, case, tests, False)
+        )
     samples_in = tests[0].samples
     many = isinstance(samples_in, np.ndarray)
     some = samples_in[:4] if isinstance(samples_in, np.ndarray) else samples_in[0]

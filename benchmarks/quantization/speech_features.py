@@ -68,6 +68,6 @@ def _mel_matrix() -> Array:
 
 
 def _cosines() -> Array:
-    """The cosine transform, (bands, coefficients), scaled as ``mfccs_from_log_mel_spectrograms``."""
+    """The cosine transform of ``mfccs_from_log_mel_spectrograms``, (bands, coefficients)."""
     n, k = np.arange(_BANDS)[:, None], np.arange(_COEFFICIENTS)[None]
     return np.asarray(2 * np.cos(np.pi * k * (2 * n + 1) / (2 * _BANDS)) / np.sqrt(2 * _BANDS))

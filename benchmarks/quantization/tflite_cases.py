@@ -132,7 +132,9 @@ def _kws(zoo: Path, data: Path) -> Case:
     takes = np.array([int(path.stem.split("_")[2]) for path in files])
 
     def features(indices: NDArray[np.int64]) -> FloatArray:
-        return np.stack([speech_features.mfcc(speech_features.read_second(files[i])) for i in indices])
+        return np.stack(
+            [speech_features.mfcc(speech_features.read_second(files[i])) for i in indices]
+        )
 
     def draw(seed: int) -> FloatArray:
         chosen = np.flatnonzero(takes >= 25)
@@ -166,7 +168,9 @@ def _ultraface(zoo: Path, data: Path) -> Case:
         calibration="50 of 100 pictures",
         draw=lambda seed: np.stack([read(files[i]) for i in pick(_FOR_CALIBRATION, 50, seed)]),
         tests=lambda: [
-            TestSet("ImageNet crops, no labels", np.stack([read(f) for f in files[100:200]]), "sqnr")
+            TestSet(
+                "ImageNet crops, no labels", np.stack([read(f) for f in files[100:200]]), "sqnr"
+            )
         ],
         classes=False,
     )
@@ -186,10 +190,16 @@ def _selfie(zoo: Path, data: Path) -> Case:
         calibration="50 of 100 pictures",
         draw=lambda seed: np.stack([read(files[i]) for i in pick(_FOR_CALIBRATION, 50, seed)]),
         tests=lambda: [
-            TestSet("ImageNet crops, no labels", np.stack([read(f) for f in files[100:200]]), "sqnr")
+            TestSet(
+                "ImageNet crops, no labels", np.stack([read(f) for f in files[100:200]]), "sqnr"
+            )
         ],
         classes=False,
     )
+
+
+def _unlabeled(samples: FloatArray) -> TestSet:
+    return TestSet("ImageNet crops, no labels", samples, "sqnr")
 
 
 def _pixels(picture: Image.Image, size: tuple[int, int]) -> FloatArray:

@@ -101,7 +101,7 @@ def _prelu(rounding: str) -> FunctionSpecification:
         inputs=(
             Tensor("x", "int8 or int16", "any", "input"),
             Tensor("x_zero_point", "int32", "scalar", "zero point of x"),
-            Tensor("slope", "int8, or int16 as x", "broadcastable to x", "slopes, zero point 0"),
+            Tensor("slope", "int8 or int16", "broadcastable to x", "slopes, zero point 0"),
             Tensor("positive_multiplier", "int32", "scalar", "s_x / s_y in Q31"),
             Tensor("positive_shift", "int8", "scalar", "its total right shift, 2..62"),
             Tensor("negative_multiplier", "int32", "scalar", "s_x * s_slope / s_y in Q31"),

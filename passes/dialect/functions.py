@@ -51,7 +51,16 @@ __all__ = [
 SPECIFICATIONS: Mapping[str, FunctionSpecification] = MappingProxyType(
     {
         specification.name: specification
-        for module in (rescale, elementwise, lookup, convolution, pooling, wide_moves, softmax, resize)
+        for module in (
+            rescale,
+            elementwise,
+            lookup,
+            convolution,
+            pooling,
+            wide_moves,
+            softmax,
+            resize,
+        )
         for specification in module.SPECIFICATIONS
     }
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from intaglio.passes.dialect.rescale import OUTPUT_STAGE, ROUNDINGS, TO
 from intaglio.passes.dialect.specification import Attribute, FunctionSpecification, Tensor
 
-
 _AXES = Tensor("axes", "int64", "[number of axes]", "axes to reduce")
 _KEEPDIMS = Attribute("keepdims", "1 keeps reduced axes with size 1", 1)
 
@@ -161,86 +160,9 @@ _AVERAGE_POOL = FunctionSpecification(
 """,
 )
 
-_MAX_POOL = FunctionSpecification(
-    name="MaxPoolInteger",
-    description="The largest integer of each window; padding is the smallest integer of its type. "
-    "For int16, which MaxPool of ONNX lacks. Scale and zero point stay.",
-    formula="max of the window's elements inside the image",
-    source="TensorFlow Lite reference_integer_ops::MaxPool",
-    inputs=(Tensor("x", "int16", "[N, C, H, W]", "input"),),
-    attributes=(
-        Attribute("kernel_shape", "rows and columns of the window"),
-        Attribute("strides", "rows and columns from one window to the next", (1, 1)),
-        Attribute("pads", "top, left, bottom, right", (0, 0, 0, 0)),
-        Attribute("dilations", "distance of the window's elements", (1, 1)),
-        Attribute("ceil_mode", "1: a last, partial window is kept", 0),
-    ),
-    output=Tensor("result", "as x", "[N, C, OH, OW]", "largest values"),
-    body="""
-  zero = Constant <value = int64 {0}> ()
-  one = Constant <value = int64 {1}> ()
-  second = Constant <value = int64[1] {1}> ()
-  window = Constant <value_ints: ints = @kernel_shape> ()
-  stride = Constant <value_ints: ints = @strides> ()
-  dilation = Constant <value_ints: ints = @dilations> ()
-  pad_list = Constant <value_ints: ints = @pads> ()
-  ceil = Constant <value_int: int = @ceil_mode> ()
-  pad_begin, pad_end = Split <axis = 0, num_outputs = 2> (pad_list)
-  stride_less_one = Sub (stride, one)
-  partial = Mul (stride_less_one, ceil)
-  pad_end_partial = Add (pad_end, partial)
-  all_pads = Concat <axis = 0> (pad_begin, pad_end_partial)
-  image_axes = Constant <value = int64[2] {2, 3}> ()
-  image = Shape <start = 2> (x)
-  window_less_one = Sub (window, one)
-  spread = Mul (window_less_one, dilation)
-  kernel = Add (spread, one)
-
-  image_end = Add (image, pad_begin)
-  padded_end = Add (image_end, pad_end_partial)
-  slack = Sub (padded_end, kernel)
-  image_last = Sub (image_end, one)
-  fits = Div (slack, stride)
-  starts_inside = Div (image_last, stride)
-  last_window = Min (fits, starts_inside)
-  windows = Add (last_window, one)
-  window_end = Mul (windows, stride)
-
-  window_end_h = Gather <axis = 0> (window_end, zero)
-  window_end_w = Gather <axis = 0> (window_end, one)
-  stride_h = Gather <axis = 0> (stride, zero)
-  stride_w = Gather <axis = 0> (stride, one)
-  kernel_h = Gather <axis = 0> (kernel, zero)
-  kernel_w = Gather <axis = 0> (kernel, one)
-  dilation_h = Gather <axis = 0> (dilation, zero)
-  dilation_w = Gather <axis = 0> (dilation, one)
-
-  start_h_list = Range (zero, window_end_h, stride_h)
-  start_w_list = Range (zero, window_end_w, stride_w)
-  start_h = Unsqueeze (start_h_list, second)
-  start_w = Unsqueeze (start_w_list, second)
-  place_h = Range (zero, kernel_h, dilation_h)
-  place_w = Range (zero, kernel_w, dilation_w)
-  index_h = Add (start_h, place_h)
-  index_w = Add (start_w, place_w)
-
-  x_integer = Cast <to = 6> (x)
-  padding = Constant <value = int32 {-32768}> ()
-  padded = Pad (x_integer, all_pads, padding, image_axes)
-  rows = Gather <axis = 2> (padded, index_h)
-  row_axis = Constant <value = int64[1] {3}> ()
-  row_largest = ReduceMax <keepdims = 0> (rows, row_axis)
-  columns = Gather <axis = 3> (row_largest, index_w)
-  column_axis = Constant <value = int64[1] {4}> ()
-  largest = ReduceMax <keepdims = 0> (columns, column_axis)
-  result = CastLike (largest, x)
-""",
-)
-
 SPECIFICATIONS = (
     *(_mean_or_sum(operator, r) for operator in ("Mean", "Sum") for r in ROUNDINGS),
     _reduce("Max"),
     _reduce("Min"),
     _AVERAGE_POOL,
-    _MAX_POOL,
 )

@@ -14,10 +14,12 @@ from intaglio.passes.lower.refused import RefusedError
 from intaglio.passes.lower.unit import Scope, Unit, attribute, static_dims
 from intaglio.transforms.fixed_point import FixedPoint, quantize_multiplier
 from intaglio.transforms.scales import TensorQuantization
-from intaglio.transforms.softmax import exp_table
+from intaglio.transforms.softmax import exp_table, int16_scale, int16_tables
 
 #: Entries of a row of SOFTMAX: each may add 2^19 to an int32 sum.
 SOFTMAX_LIMIT = 4095
+#: The same of int16: each may add 2^15.
+WIDE_SOFTMAX_LIMIT = 65535
 
 
 def lower_add_sub(scope: Scope, unit: Unit) -> ir.Value:
@@ -214,13 +216,18 @@ def fold_count(fixed: FixedPoint, count: int) -> tuple[int, int]:
 
 
 def lower_prelu(scope: Scope, unit: Unit) -> ir.Value:
-    """PRELU: one rescale for each sign; slopes symmetric, int8, or int16 as the input is."""
+    """PRELU: one rescale for each sign; slopes symmetric, int8, or int16 as the input is.
+
+    Slopes that a file states with a zero point are 9 bits wide without it, and int16, too.
+    """
     node, builder = unit.node, scope.builder
     source = scope.tensor(node.inputs[0])
     slope = scope.slope(node.inputs[1], source.dtype)
     if slope.zero_point != 0 or slope.quantization.per_channel:
         raise RefusedError("its slopes must be symmetric, with one scale")
-    if slope.dtype == "int16" and source.dtype != "int16":
+    stated = scope.constant(node.inputs[1])
+    wide = stated is None or stated.quantization is None or stated.quantization.dtype == "int16"
+    if slope.dtype == "int16" and source.dtype != "int16" and wide:
         raise RefusedError("its slopes must be int8, as its input is")
     rounding = builder.profile.rounding("prelu", source.dtype)
     scale, step = builder.profile.scale, unit.output.scale[0]
@@ -246,12 +253,15 @@ def lower_softmax(scope: Scope, unit: Unit) -> ir.Value:
     node, builder = unit.node, scope.builder
     axis = int(attribute(node, "axis", -1))
     [size] = static_dims(node.inputs[0], [axis], "a Softmax")
-    if size > SOFTMAX_LIMIT:
+    source = scope.tensor(node.inputs[0])
+    limit = WIDE_SOFTMAX_LIMIT if source.dtype == "int16" else SOFTMAX_LIMIT
+    if size > limit:
         raise RefusedError(
             f"it sums {size} exponentials, which int32 cannot hold",
-            f"the kernel takes rows of up to {SOFTMAX_LIMIT}",
+            f"the kernel takes rows of up to {limit}",
         )
-    source = builder.int8(scope.tensor(node.inputs[0]), unit.name)
+    if source.dtype == "int16":
+        return _wide_softmax(scope, unit, source, axis)
     natural = TensorQuantization("int8", (1.0 / 256.0,), (-128,))
     try:
         exponentials = exp_table(source.scale)
@@ -267,6 +277,31 @@ def lower_softmax(scope: Scope, unit: Unit) -> ir.Value:
         {"axis": axis},
         unit.shape,
     )
+    if direct:
+        return result
+    return builder.requantize(Quantized(result, natural), unit.output, unit.name, shape=unit.shape)
+
+
+def _wide_softmax(scope: Scope, unit: Unit, source: Quantized, axis: int) -> ir.Value:
+    """int16 SOFTMAX: two tables with interpolation; its own output scale is 1/32768."""
+    builder = scope.builder
+    natural = TensorQuantization("int16", (1.0 / 32768.0,), (0,))
+    precise = builder.profile.kernel("softmax", "int16") == "float64_tables"
+    exponentials, reciprocals = int16_tables(np.float64 if precise else np.float32)
+    try:
+        factor = int16_scale(source.scale)
+    except ValueError as error:
+        raise RefusedError(str(error), "calibrate with data that the layer answers to") from error
+    direct = unit.output == natural
+    inputs = [
+        source.value,
+        builder.constant(exponentials, "int16", f"{unit.name}_exponentials"),
+        builder.constant(reciprocals, "int16", f"{unit.name}_reciprocals"),
+        builder.constant(factor.multiplier, "int32", f"{unit.name}_multiplier"),
+        builder.constant(factor.shift, "int8", f"{unit.name}_shift"),
+    ]
+    name = unit.name if direct else f"{unit.name}_softmax"
+    [result] = builder.op("SoftmaxInteger16", inputs, "int16", name, {"axis": axis}, unit.shape)
     if direct:
         return result
     return builder.requantize(Quantized(result, natural), unit.output, unit.name, shape=unit.shape)

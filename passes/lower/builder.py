@@ -232,7 +232,7 @@ class Builder:
         self, output: TensorQuantization, clamp: tuple[float, float]
     ) -> tuple[ir.Value, ir.Value, ir.Value]:
         """Zero point, minimum and maximum of an output whose real values are clamped."""
-        low, high = (int(v) for v in output.quantize(np.array(clamp)))
+        low, high = output.clamp_levels(*clamp)
         return self.int32(output.zero_point[0]), self.int32(low), self.int32(high)
 
     def rescale(
@@ -286,13 +286,14 @@ class Builder:
         *,
         clamp: tuple[float, float] = (float("-inf"), float("inf")),
         shape: ir.Shape | None = None,
+        kind: str = "requantize",
     ) -> ir.Value:
-        """Writes ``source`` in another quantization (TFLite's QUANTIZE)."""
+        """Writes ``source`` in another quantization (TFLite's QUANTIZE, or RELU)."""
         if get_quantization(source.value) is None:
             set_quantization(source.value, source.quantization)
         difference = self.centered(source, name)
-        rounding = self.profile.rounding("requantize", source.dtype)
-        scale = source.scale / output.scale[0]
+        rounding = self.profile.rounding(kind, source.dtype)
+        scale = self.profile.scale(kind, (source.scale,), output.scale[0])
         return self.rescale(difference, scale, rounding, output, clamp, name, shape=shape)
 
     def centered(self, source: Quantized, name: str) -> ir.Value:
@@ -306,12 +307,13 @@ class Builder:
         [difference] = self.op("Sub", [wide, zero_point], "int32", f"{name}_centered")
         return difference
 
-    def int8(self, source: Quantized, name: str) -> Quantized:
-        """``source`` as int8; int16 is requantized to the int8 range it covers."""
-        if source.dtype == "int8":
+    def int16(self, source: Quantized, name: str) -> Quantized:
+        """``source`` as int16, which holds every int8 number exactly (in steps of 1/128)."""
+        if source.dtype == "int16":
             return source
-        target = TensorQuantization("int8", (source.scale * 256.0,), (0,))
-        return Quantized(self.requantize(source, target, f"{name}_int8"), target)
+        target = TensorQuantization("int16", (source.scale / 128.0,), (0,))
+        shape = source.value.shape
+        return Quantized(self.requantize(source, target, f"{name}_int16", shape=shape), target)
 
 
 def _too_small(error: ValueError) -> tuple[str, str]:

@@ -110,12 +110,10 @@ def lower_matmul(scope: Scope, unit: Unit) -> ir.Value:
         codes, scheme = _weight(scope, node, channel_axis=rank - 1)
         return _fully_connected(scope, unit, codes, scheme)
     first, second = scope.tensor(node.inputs[0]), scope.tensor(node.inputs[1])
-    if first.dtype != second.dtype:
-        raise RefusedError(
-            "a product of an int8 and an int16 tensor has no integer form",
-            "give both inputs the same width",
-        )
-    wide = first.dtype == "int16"
+    wide = "int16" in (first.dtype, second.dtype)
+    if wide:
+        first = builder.int16(first, f"{unit.name}_first")
+        second = builder.int16(second, f"{unit.name}_second")
     shape = node.inputs[0].shape if node.inputs[0] is not None else None
     inner = shape[-1] if shape is not None and len(shape) else None
     reach = _reach(first) * _reach(second)

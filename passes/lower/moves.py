@@ -178,7 +178,7 @@ def _wide_max_pool(scope: Scope, unit: Unit, attributes: dict[str, Any]) -> ir.V
     same = source.quantization == unit.output
     name = unit.name if same else f"{unit.name}_pooled"
     [result] = builder.op(
-        "MaxPoolInteger", [source.value], source.dtype, name, attributes, unit.shape
+        "MaxPoolInteger16", [source.value], source.dtype, name, attributes, unit.shape
     )
     if same:
         return result

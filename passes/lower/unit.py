@@ -102,13 +102,20 @@ class Scope:
         return self._written(value, constant, meaning)
 
     def slope(self, value: ir.Value | None, dtype: str) -> Quantized:
-        """Like :meth:`operand`, for a factor: symmetric."""
+        """Like :meth:`operand`, for a factor: symmetric; int16 where int8 less a zero point is."""
         constant = None if value is None else self.constant(value)
         stated = None if constant is None else constant.quantization
         if value is None or constant is None:
             return self.tensor(value)
         if stated is not None and has_kernel(stated) and stated.zero_point[0] == 0:
             return self.tensor(value)
+        if stated is not None and has_kernel(stated) and constant.codes is not None:
+            centered = constant.codes.astype(np.int16) - stated.zero_point[0]
+            narrow = centered.min(initial=0) >= -128 and centered.max(initial=0) <= 127
+            meaning = TensorQuantization("int8" if narrow else "int16", stated.scale, (0,))
+            name = f"{value.name}_centered"
+            codes = self.builder.constant(centered, meaning.dtype, name, meaning)
+            return Quantized(codes, meaning)
         return self._written(value, constant, weight_quantization(constant.real, None, dtype))
 
     def _written(

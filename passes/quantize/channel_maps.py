@@ -15,9 +15,10 @@ as far as the range of each channel is known.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,17 @@ class Link:
     def channels(self) -> int:
         """Channels between the layers."""
         return output_channels(self.first)
+
+    @contextlib.contextmanager
+    def restored(self) -> Iterator[None]:
+        """For a trial: afterwards the layers have the weights and biases they had."""
+        values = [v for n in (self.first, self.second) for v in n.inputs[1:3] if v is not None]
+        before = [value.const_value for value in values]
+        try:
+            yield
+        finally:
+            for value, constant in zip(values, before, strict=True):
+                value.const_value = constant
 
 
 def find_links(graph: ir.Graph) -> list[Link]:

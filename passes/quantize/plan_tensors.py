@@ -28,6 +28,7 @@ from intaglio.passes.marks import ALREADY_QUANTIZED, is_quantized
 from intaglio.passes.operators import (
     EXTREMES,
     FIXED_INT8_OUTPUT,
+    FIXED_INT16_SCALE,
     MOVES,
     WEIGHTED,
     Units,
@@ -140,7 +141,9 @@ class PlanTensors(Pass):
                 )
             low, high = min(low, found[0]), max(high, found[1])
         fixed = _fixed_output(members)
-        if fixed is not None and dtype in ("int8", "uint8"):
+        if fixed is not None and dtype == "int16":
+            return TensorQuantization(dtype, (FIXED_INT16_SCALE,), (0,))
+        if fixed is not None:
             scale, zero_point = fixed
             return TensorQuantization(dtype, (scale,), (zero_point + 128 * (dtype == "uint8"),))
         try:
@@ -168,7 +171,8 @@ class PlanTensors(Pass):
             if weight is not None and is_constant(weight) and weight.shape is not None:
                 rank = len(weight.shape)
                 _plan_constant(weight, rank - 1 if self.config.per_channel and rank == 2 else None)
-            _plan_constant(first, None)
+            wide = _operand_dtype(node, self.config.activations) == "int16"
+            _plan_constant(first, None, "int16" if wide else "int8")
         elif node.op_type in WEIGHTED and is_constant(node.inputs[1]):
             yield from self._weight_and_bias(node)
 

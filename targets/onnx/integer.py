@@ -49,7 +49,7 @@ class OnnxInteger(Target):
             Capability(
                 "MatMul",
                 _BOTH,
-                "two computed operands: int8 only",
+                "",
                 f"{_TFLITE}: FULLY_CONNECTED, BATCH_MATMUL",
             ),
             Capability("Add, Sub", _BOTH, "", f"{_TFLITE}: ADD, SUB"),
@@ -62,8 +62,13 @@ class OnnxInteger(Target):
             ),
             Capability("AveragePool", _BOTH, "padding not counted", f"{_TFLITE}: AVERAGE_POOL_2D"),
             Capability("PRelu", _BOTH, "constant slopes", f"{_TFLITE}: PRELU"),
+            Capability("Softmax", _BOTH, "", f"{_TFLITE}: SOFTMAX"),
+            Capability("ReduceSum", _BOTH, "static reduced dimensions", f"{_TFLITE}: SUM"),
             Capability(
-                "Softmax", _BOTH, "int16 input is requantized to int8", f"{_TFLITE}: SOFTMAX"
+                "Max, Min, ReduceMax, ReduceMin, GlobalMaxPool",
+                _BOTH,
+                "",
+                f"{_TFLITE}: MAXIMUM, MINIMUM, REDUCE_MAX, REDUCE_MIN, MAX_POOL_2D",
             ),
             Capability(
                 "Resize",

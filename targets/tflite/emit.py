@@ -16,20 +16,37 @@ from intaglio.targets.tflite.emitters import (
     blocks,
     border,
     moves,
+    padding,
     pooling,
+    prelu,
     rescales,
     resizes,
+    slices,
+    softmax,
     tables,
 )
 from intaglio.targets.tflite.emitters.scope import Emitter, Scope, is_inside
 
 DESCRIPTION = "intaglio"
 
+_FAMILIES = (
+    arithmetic,
+    blocks,
+    border,
+    moves,
+    padding,
+    pooling,
+    prelu,
+    rescales,
+    resizes,
+    slices,
+    softmax,
+    tables,
+)
+
 #: Node type to what emits it. Nodes of other types are parts of these.
 EMITTERS: Mapping[str, Emitter] = {
-    operator: emitter
-    for family in (arithmetic, blocks, border, moves, pooling, rescales, resizes, tables)
-    for operator, emitter in family.EMITTERS.items()
+    operator: emitter for family in _FAMILIES for operator, emitter in family.EMITTERS.items()
 }
 
 
@@ -55,25 +72,27 @@ class Emitted:
         return dict(sorted(Counter(self.operators).items()))
 
 
-def emit(model: ir.Model, profile: str) -> Emitted:
+def emit(model: ir.Model, profile: str, *, blocks_by_transpose: bool = False) -> Emitted:
     """Emits one model.
 
     Args:
         model: Integer form, channels last (``layout.to_channels_last``); not changed.
         profile: Name of its arithmetic profile.
+        blocks_by_transpose: Write DEPTH_TO_SPACE and SPACE_TO_DEPTH as TRANSPOSE between RESHAPEs.
 
     Returns:
         The file, or the refusals.
     """
-    return _Emission(model, profile).run()
+    return _Emission(model, profile, blocks_by_transpose).run()
 
 
 class _Emission:
     """Walks the graph once, in order."""
 
-    def __init__(self, model: ir.Model, profile: str) -> None:
+    def __init__(self, model: ir.Model, profile: str, blocks_by_transpose: bool) -> None:
         self._graph = model.graph
         self._scope = Scope(model, profile, DESCRIPTION)
+        self._scope.blocks_by_transpose = blocks_by_transpose
         self._refusals: list[Refusal] = []
         self._refused: set[ir.Value] = set()
         self._emitted: set[ir.Node] = set()
@@ -116,11 +135,11 @@ class _Emission:
 
     def _check_left_over(self) -> None:
         """Every node is an operator, a part of one, or a parameter."""
+        if self._refusals:
+            return  # what is left over are parts of what was refused
         for node in self._graph:
             known = node in self._emitted or self._scope.is_claimed(node)
-            if known or any(value in self._refused for value in node.outputs):
-                continue
-            if not self._is_parameter(node):
+            if not known and not self._is_parameter(node):
                 reason = f"no TFLite operator computes {node.op_type} in this place"
                 remedy = "convert to onnx-integer, which has it"
                 self._refusals.append(Refusal(source_name(node), node.op_type, reason, remedy))

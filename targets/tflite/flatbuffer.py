@@ -50,7 +50,7 @@ class Flatbuffer:
     def damaged(self, what: str) -> InputError:
         """An error about this file."""
         return InputError(
-            f"{self.path} is damaged: {what}", remedy="export or copy the model again"
+            f"{self.path} is a damaged TFLite file: {what}", remedy="export or copy the model again"
         )
 
     def u16(self, position: int) -> int:

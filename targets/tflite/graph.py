@@ -16,6 +16,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from intaglio.errors import InputError
 from intaglio.passes.annotations import set_source_value
 from intaglio.passes.provenance import SOURCES_KEY
 from intaglio.targets.tflite.node_shapes import infer_node
@@ -83,28 +84,32 @@ class Graph:
 
     Args:
         names: Names that are taken: those of the file's tensors.
+        budget: Bytes that all constants together may have.
     """
 
-    def __init__(self, names: Iterable[str]) -> None:
+    def __init__(self, names: Iterable[str], budget: int) -> None:
         self.nodes: list[ir.Node] = []
         self.initializers: dict[str, ir.Value] = {}
         #: Name of the operator of the file that nodes come from, and of which they are the source.
         self.label = "graph"
         self._names = set(names)
         self._claimed: set[str] = set()
+        self._counts: dict[str, int] = {}
+        self._bytes_left = budget
         self._node_names: dict[str, int] = {}
         self._meaning: dict[ir.Value, Parameters] = {}
         self._moved: dict[ir.Value, Parameters] = {}
         self._settled: dict[ir.Value, ir.Value] = {}
+        self._unsettled: dict[ir.Value, ir.Value] = {}
         # The channels-first form of channels-last values.
         self._first: dict[ir.Value, ir.Value] = {}
 
     def fresh(self, name: str) -> str:
         """``name``, or with a number behind it where it is taken; it is taken from then on."""
-        found, count = name, 1
+        found = name
         while found in self._names:
-            count += 1
-            found = f"{name}_{count}"
+            self._counts[name] = self._counts.get(name, 1) + 1
+            found = f"{name}_{self._counts[name]}"
         self._names.add(found)
         return found
 
@@ -126,9 +131,20 @@ class Graph:
         return self._meaning.get(value) or self._moved.get(value)
 
     def constant(self, array: NDArray[Any], name: str, *, exactly: bool = False) -> ir.Value:
-        """Adds an initializer; ``exactly`` says that the name is its own."""
+        """Adds an initializer; ``exactly`` says that the name is its own.
+
+        Raises:
+            InputError: Many operators share a weight, each with a form of its own: more than any
+                file calls for that was not made to exhaust the memory.
+        """
+        self._bytes_left -= array.nbytes
+        if self._bytes_left < 0:
+            raise InputError(
+                f"the constants up to '{self.label}' unpack to far more than the file has",
+                remedy="the file is damaged; export it again",
+            )
         name = name if exactly else self.fresh(name)
-        tensor = ir.tensor(np.ascontiguousarray(array).reshape(array.shape), name=name)
+        tensor = ir.Tensor(np.ascontiguousarray(array).reshape(array.shape), name=name)
         value = ir.Value(
             name=name,
             shape=ir.Shape(array.shape),
@@ -190,8 +206,13 @@ class Graph:
             return value
         if value not in self._settled:
             codes = self.quantize(value, parameters, str(value.name))
-            self._settled[value] = self.dequantize(codes, parameters, str(value.name))
+            found = self.dequantize(codes, parameters, str(value.name))
+            self._settled[value], self._unsettled[found] = found, value
         return self._settled[value]
+
+    def unsettled(self, value: ir.Value) -> ir.Value:
+        """The move that :meth:`settled` made ``value`` of, else ``value`` itself."""
+        return self._unsettled.get(value, value)
 
     def quantize(self, value: ir.Value, parameters: Parameters, name: str) -> ir.Value:
         """QuantizeLinear; ``name`` is that of the real tensor."""
@@ -211,20 +232,19 @@ class Graph:
     def channels_first(self, value: ir.Value) -> ir.Value:
         """``value`` (NHWC) as NCHW; the value itself that a Transpose to NHWC was made of."""
         if value not in self._first:
-            [self._first[value]] = self.node(
-                "Transpose", [value], {"perm": list(TO_CHANNELS_FIRST)}, f"{value.name}_nchw"
-            )
+            name = f"{str(value.name).removesuffix('_dequantized')}_nchw"
+            attributes = {"perm": list(TO_CHANNELS_FIRST)}
+            [self._first[value]] = self.node("Transpose", [value], attributes, name)
         return self._first[value]
 
     def channels_last(self, value: ir.Value) -> ir.Value:
         """``value`` (NCHW) as NHWC."""
-        name = f"{str(value.name).removesuffix('_nchw')}_nhwc"
-        [result] = self.node("Transpose", [value], {"perm": list(TO_CHANNELS_LAST)}, name)
+        [result] = self.node("Transpose", [value], {"perm": list(TO_CHANNELS_LAST)})
         return result
 
-    def is_channels_last(self, value: ir.Value) -> bool:
-        """Whether the channels-first form of ``value`` is known."""
-        return value in self._first
+    def is_channels_last(self, value: ir.Value, first: ir.Value) -> bool:
+        """Whether ``value`` is ``first`` behind a Transpose from NCHW to NHWC."""
+        return self._first.get(value) is first
 
     def note_first(self, value: ir.Value, first: ir.Value) -> None:
         """Says that ``first`` is the channels-first form of ``value``."""

@@ -21,7 +21,7 @@ from intaglio.passes.marks import WARNINGS_KEY
 from intaglio.passes.provenance import stamp_sources
 from intaglio.targets.onnx.shapes import bind_shapes, infer_shapes
 from intaglio.targets.tflite.flatfile import FlatFile, OperatorRecord, read_file, read_flatfile
-from intaglio.targets.tflite.node_shapes import OPSET
+from intaglio.targets.tflite.node_shapes import OPSET, set_type
 from intaglio.targets.tflite.operators.shapes import fold
 from intaglio.targets.tflite.options import read_options
 from intaglio.targets.tflite.readers import READERS
@@ -32,6 +32,10 @@ from intaglio.targets.tflite.versions import NEWEST_VERSION
 
 _NARROWED_KEY = "intaglio.source_dtype"
 _IR_VERSION = 10
+
+# What the constants may unpack to: int4 to float32 is eight times, sparse ones are more.
+_CONSTANT_BYTES = 1 << 28
+_CONSTANT_FACTOR = 32
 
 _REMEDIES: Mapping[str, str] = {
     "IF": "export the model without data-dependent branches",
@@ -76,7 +80,8 @@ def read_bytes(data: bytes, path: str, shapes: Mapping[str, Sequence[int]]) -> i
     check_order(file, tensors.all)
     graph = file.graph
     dims = _input_dims([tensors.all[i] for i in graph.inputs], shapes)
-    scope = Scope(tensors.all, graph.inputs, graph.outputs, dims)
+    budget = _CONSTANT_BYTES + _CONSTANT_FACTOR * len(data)
+    scope = Scope(tensors.all, graph.inputs, graph.outputs, dims, budget)
     scope.warnings.extend(tensors.warnings)
     _read_operators(file, tensors, scope)
     model = _finish(file, scope)
@@ -207,11 +212,8 @@ def _infer(model: ir.Model, path: str) -> None:
     """Shapes of the whole graph: what one node at a time could not tell."""
     proto = ir.to_proto(model)
     infer_shapes(proto, path)
-    inferred = ir.from_proto(proto)
-    known = {v.name: v for node in inferred.graph for v in node.outputs}
+    known = {info.name: info.type for info in (*proto.graph.value_info, *proto.graph.output)}
     for node in model.graph:
         for value in node.outputs:
-            found = known.get(value.name)
-            if found is not None and found.shape is not None:
-                value.shape = found.shape.copy()
-                value.type = found.type
+            if value.name in known:
+                set_type(value, known[value.name])

@@ -58,7 +58,7 @@ MICRO_OPERATORS: Mapping[str, str] = {
 MICRO_PROFILE = "tflm"
 
 #: Its operators without an int16 kernel, of those that this target writes for int16.
-_NO_INT16 = frozenset({"ABS", "GATHER", "RESIZE_BILINEAR"})
+_NO_INT16 = frozenset({"ABS", "GATHER", "REDUCE_MAX", "REDUCE_MIN", "RESIZE_BILINEAR"})
 
 
 def require_micro(operator: str, dtype: str) -> None:

@@ -7,7 +7,6 @@ numbers and never sees a scale, unless it asks for one.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -16,83 +15,30 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from intaglio.errors import InputError, Refusal, UnsupportedError
-from intaglio.passes.annotations import set_source_value
 from intaglio.targets.tflite.graph import Graph, Input, Parameters
+from intaglio.targets.tflite.records import Operator, Tensor, dequantize, quantize
+
+__all__ = [
+    "NONE",
+    "RELU",
+    "RELU6",
+    "RELU_N1_TO_1",
+    "SIGN_BIT",
+    "TANH",
+    "Operator",
+    "Reader",
+    "Scope",
+    "Tensor",
+]
 
 #: Activations fused into an operator: ``ActivationFunctionType`` of the schema.
 NONE, RELU, RELU_N1_TO_1, RELU6, TANH, SIGN_BIT = range(6)
-
-#: Element types whose tensors hold real numbers when they have a scale.
-QUANTIZED_DTYPES = frozenset({"int8", "uint8", "int16"})
 
 _FLOATS = frozenset({"float16", "float32", "float64"})
 
 # Moves that a reader puts behind an operator to bring its result into TFLite's shape: the
 # activation and the quantization of the operator belong before them.
 _TRAILING = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze"})
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Tensor:
-    """A tensor of the TFLite file.
-
-    Attributes:
-        index: Its index in the file.
-        name: Its name, made unique.
-        shape: Dimensions as the file states them (1 or so for open ones; see ``signature``).
-        dtype: numpy name of its elements; int4 is unpacked to ``int8``.
-        data: The elements of a constant in ``shape``, decoded (float16 stays so), else None.
-        scale: float32 scales, one or one for each index of ``axis``; None where not quantized.
-        zero_point: As many zero points (int64), None likewise.
-        axis: The axis of per-channel scales, None for one scale.
-        signature: Dimensions with -1 for open ones.
-        bits: Bits of an element in the file: 4 for int4, else those of ``dtype``.
-    """
-
-    index: int
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    data: NDArray[Any] | None
-    scale: NDArray[np.float32] | None
-    zero_point: NDArray[np.int64] | None
-    axis: int | None
-    signature: tuple[int, ...]
-    bits: int = 0
-
-    @property
-    def is_quantized(self) -> bool:
-        """Whether its integers stand for real numbers."""
-        return self.scale is not None and self.dtype in QUANTIZED_DTYPES
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Operator:
-    """An operator of the TFLite file.
-
-    Attributes:
-        index: Its index in the file.
-        name: Builtin name such as ``CONV_2D``, or the custom code.
-        version: Its version.
-        options: Options as objects of the schema (with its defaults where the file has none), None
-            for operators without options.
-        custom_options: Options of a custom operator, as bytes.
-        inputs: Its inputs; None for optional ones left out.
-        outputs: Its outputs.
-    """
-
-    index: int
-    name: str
-    version: int
-    options: Any
-    custom_options: bytes
-    inputs: tuple[Tensor | None, ...]
-    outputs: tuple[Tensor, ...]
-
-    @property
-    def label(self) -> str:
-        """The name to show: that of the first output."""
-        return self.outputs[0].name if self.outputs else f"operator {self.index}"
 
 
 class Scope:
@@ -103,6 +49,7 @@ class Scope:
         inputs: Indices of the graph's inputs.
         outputs: Indices of the graph's outputs.
         input_shapes: Dimensions of the inputs by index: numbers, or names of open dimensions.
+        budget: Bytes that all constants together may have.
     """
 
     def __init__(
@@ -111,9 +58,10 @@ class Scope:
         inputs: Sequence[int],
         outputs: Sequence[int],
         input_shapes: Mapping[int, Sequence[int | str]],
+        budget: int = 1 << 31,
     ) -> None:
         self.tensors = tuple(tensors)
-        self.graph = Graph(tensor.name for tensor in tensors)
+        self.graph = Graph((tensor.name for tensor in tensors), budget)
         self.inputs: list[ir.Value] = []
         #: What the user should hear about, in plain sentences.
         self.warnings: list[str] = []
@@ -127,8 +75,10 @@ class Scope:
         self._codes: dict[int, ir.Value] = {}
         self._values: dict[int, ir.Value] = {}
         self._folded: dict[int, NDArray[Any]] = {}
-        # Results in another order of dimensions than the tensor's, by the tensor's index.
-        self._twins: dict[int, tuple[ir.Value, ir.Value, ir.Value]] = {}
+        # By tensor index: what was computed, before it was moved to the tensor's dimensions, and
+        # the name of the moved one.
+        self._computed: dict[int, ir.Value] = {}
+        self._moved_names: dict[int, str] = {}
         # Values that bear a name that is not to be changed.
         self._given: set[ir.Value] = set()
         for index in dict.fromkeys(inputs):
@@ -306,22 +256,9 @@ class Scope:
             UnsupportedError: An activation that no runtime has.
         """
         root, moves = self._trailing(value)
-        first = root = self._activate(root, activation)
-        if moves and not tensor.is_quantized:
-            self.graph.rename(root, self.graph.fresh(f"{tensor.name}_nchw"))
-        if moves and tensor.is_quantized:
-            parameters = self.parameters(tensor)
-            name = self.graph.fresh(f"{tensor.name}_nchw")
-            self.graph.rename(root, name)
-            first = self.graph.dequantize(
-                self.graph.quantize(root, parameters, name), parameters, name
-            )
-        value = first
-        for move in moves:
-            attributes = {a.name: a.value for a in move.attributes.values()}
-            value = self.node(move.op_type, [value, *move.inputs[1:]], attributes)
+        value = self._activate(root, activation)
         if moves:
-            self._twins[tensor.index] = (root, first, value)
+            value = self._give_moved(tensor, value, moves)
         if tensor.is_quantized:
             self._give_quantized(tensor, value)
         else:
@@ -411,21 +348,9 @@ class Scope:
                 self._bear(value, name)
             found.append(value)
         self.graph.sweep(found)
-        self._name_twins()
         return found
 
     # Helpers.
-
-    def _name_twins(self) -> None:
-        """Where a tensor's own order of dimensions is read by nobody, its name is free."""
-        live = {value for node in self.graph.nodes for value in node.outputs}
-        for index, (root, first, value) in self._twins.items():
-            if value in live or root not in live:
-                continue
-            name = self.tensors[index].name
-            self.graph.rename(root, name)
-            if first is not root:
-                set_source_value(first, name)
 
     def _input(self, tensor: Tensor, dims: Sequence[int | str]) -> None:
         dtype = "float32" if tensor.dtype in _FLOATS else tensor.dtype
@@ -437,10 +362,11 @@ class Scope:
 
     def _make_value(self, tensor: Tensor) -> ir.Value:
         if tensor.is_quantized:
-            value = self.graph.dequantize(self.codes(tensor), self.parameters(tensor), tensor.name)
+            name = self._moved_names.get(tensor.index, tensor.name)
+            value = self.graph.dequantize(self.codes(tensor), self.parameters(tensor), name)
             self._given.add(value)
-            if tensor.index in self._twins:
-                self.graph.note_first(value, self._twins[tensor.index][1])
+            if tensor.index in self._computed:
+                self.graph.note_first(value, self._computed[tensor.index])
             return value
         array = self.constant(tensor)
         if array is None:
@@ -451,12 +377,34 @@ class Scope:
             return self.initializer(array, f"{tensor.name}_value")
         return self.weight(tensor, array)
 
+    def _give_moved(self, tensor: Tensor, root: ir.Value, moves: Sequence[ir.Node]) -> ir.Value:
+        """Puts the quantization of ``tensor`` before the moves; what is computed has its name."""
+        name = tensor.name
+        if tensor.index in self._outputs or root in self._given:
+            name = self.graph.fresh(f"{tensor.name}_computed")
+        else:
+            self._moved_names[tensor.index] = self.graph.fresh(f"{tensor.name}_moved")
+        if root not in self._given:
+            self._bear(root, name)
+        value = root
+        if tensor.is_quantized:
+            parameters = self.parameters(tensor)
+            codes = self.graph.quantize(root, parameters, name)
+            value = self.graph.dequantize(codes, parameters, name)
+        first = value
+        for move in moves:
+            attributes = {a.name: a.value for a in move.attributes.values()}
+            value = self.node(move.op_type, [value, *move.inputs[1:]], attributes)
+        if self.graph.is_channels_last(value, first):
+            self._computed[tensor.index] = first
+        return value
+
     def _give_quantized(self, tensor: Tensor, value: ir.Value) -> None:
-        parameters = self.parameters(tensor)
+        name = self._moved_names.get(tensor.index, tensor.name)
         border = tensor.index in self._outputs
         if value not in self._given and self.graph.meaning(value) is None:
-            self._bear(value, self.graph.fresh(f"{tensor.name}_float") if border else tensor.name)
-        codes = self.graph.quantize(value, parameters, tensor.name)
+            self._bear(value, self.graph.fresh(f"{tensor.name}_float") if border else name)
+        codes = self.graph.quantize(value, self.parameters(tensor), name)
         if border:
             self._bear(codes, tensor.name)
         self._codes[tensor.index] = codes
@@ -465,7 +413,7 @@ class Scope:
         if value in self._given and tensor.index in self._outputs:
             value = self.node("Identity", [value])
         if value not in self._given:
-            self._bear(value, tensor.name)
+            self._bear(value, self._moved_names.get(tensor.index, tensor.name))
         self._values[tensor.index] = value
 
     def _trailing(self, value: ir.Value) -> tuple[ir.Value, list[ir.Node]]:
@@ -474,16 +422,14 @@ class Scope:
         moves: list[ir.Node] = []
         while (node := value.producer()) in own and node is not None:
             source = node.inputs[0] if node.inputs else None
-            if (
-                node.op_type not in _TRAILING
-                or source is None
-                or source.producer() not in own
-                or self.graph.meaning(source) is not None
-                or value in self._given
-            ):
+            if node.op_type not in _TRAILING or source is None or value in self._given:
+                break
+            before = self.graph.unsettled(source)
+            known = before is source and self.graph.meaning(source) is not None
+            if known or before.producer() not in own:
                 break
             moves.append(node)
-            value = source
+            value = before
         return value, moves[::-1]
 
     def _bear(self, value: ir.Value, name: str) -> None:
@@ -508,33 +454,6 @@ class Scope:
         else:
             raise self.damaged(f"has the unknown activation {activation}")
         return found
-
-
-def dequantize(tensor: Tensor) -> NDArray[np.float32]:
-    """The real numbers of a quantized constant: ``(q - zero point) * scale`` in float32."""
-    if tensor.data is None or tensor.scale is None or tensor.zero_point is None:
-        raise ValueError(f"'{tensor.name}' is no quantized constant")
-    scale, zero_point = _along(tensor, tensor.scale), _along(tensor, tensor.zero_point)
-    real = (tensor.data.astype(np.int32) - zero_point.astype(np.int32)).astype(np.float32)
-    return np.asarray(real * scale, np.float32)
-
-
-def quantize(tensor: Tensor, real: NDArray[Any]) -> NDArray[Any]:
-    """The integers of real numbers, with the parameters of ``tensor``, in any shape."""
-    if tensor.scale is None or tensor.zero_point is None:
-        raise ValueError(f"'{tensor.name}' is not quantized")
-    bounds = np.iinfo(tensor.dtype)
-    codes = np.rint(real.astype(np.float64) / _along(tensor, tensor.scale).astype(np.float64))
-    codes = codes + _along(tensor, tensor.zero_point)
-    return np.asarray(np.clip(codes, bounds.min, bounds.max)).astype(tensor.dtype)
-
-
-def _along(tensor: Tensor, parameters: NDArray[Any]) -> NDArray[Any]:
-    if tensor.axis is None:
-        return parameters.reshape(-1)[:1].reshape(())
-    shape = [1] * len(tensor.shape)
-    shape[tensor.axis] = -1
-    return parameters.reshape(shape)
 
 
 #: Reads one operator: adds nodes to the scope and gives every output.

@@ -11,16 +11,24 @@ from intaglio.errors import InputError
 from intaglio.targets.tflite.flatfile import FlatFile, OperatorRecord
 from intaglio.targets.tflite.scope import Tensor
 
+#: Operators a file may have (large language models have some thousands): bounds the time.
+MAX_OPERATORS = 10_000
+
 
 def check_border(file: FlatFile) -> None:
     """Checks that there is something to compute, from something, and that indices exist.
 
     Raises:
-        InputError: No operators, inputs or outputs, or a tensor index out of range.
+        InputError: No operators, inputs or outputs, too many of them, or an index out of range.
     """
     graph, path = file.graph, file.buffer.path
     if not graph.operators:
         raise InputError(f"{path} has no operators", remedy="export the trained model again")
+    if len(graph.operators) > MAX_OPERATORS:
+        raise InputError(
+            f"{path} has {len(graph.operators)} operators, more than {MAX_OPERATORS}",
+            remedy="convert the model in parts",
+        )
     if not graph.outputs:
         raise InputError(f"{path} has no outputs", remedy="export it with its outputs declared")
     if not graph.inputs:

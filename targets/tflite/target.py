@@ -24,7 +24,7 @@ from intaglio.targets.base import (
     Target,
     TensorSpec,
 )
-from intaglio.targets.tflite.arena import latency, measure_arena
+from intaglio.targets.tflite.arena import Arena, latency, measure_arena
 from intaglio.targets.tflite.capabilities import CAPABILITIES
 from intaglio.targets.tflite.emit import Emitted, emit
 from intaglio.targets.tflite.resolver import resolver_header
@@ -66,7 +66,9 @@ class Tflite(Target):
                 raise InternalError(f"'{role}' was not checked: {emitted.refusals[0].reason}")
             path = folder / f"{role}.tflite"
             path.write_bytes(emitted.data)
-            header = resolver_header(role, emitted.operators, _arena(path))
+            arena = _arena(path)
+            smallest = None if arena is None else arena.minimum_bytes
+            header = resolver_header(role, emitted.operators, smallest)
             (folder / f"{role}_ops.h").write_text(header, encoding="utf-8")
             artifacts.append(self._artifact(role, prepared, emitted))
         return artifacts
@@ -111,8 +113,8 @@ class Tflite(Target):
         """Bytes, the arena of TFLite Micro, and latency in the first runtime."""
         path = folder / artifact.path
         found = [Measurement("file_bytes", float(artifact.bytes), "bytes", "size of the file")]
-        if _MICRO in installed_runtimes():
-            found += measure_arena(path).measurements()
+        arena = _arena(path)
+        found += [] if arena is None else arena.measurements()
         if self.runtimes(artifact):
             found.append(latency(path, self._preferred(artifact)))
         return found
@@ -126,11 +128,11 @@ def static_specs(specs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
     )
 
 
-def _arena(path: Path) -> int | None:
-    """Bytes of arena that the file needs in TFLite Micro; None where that cannot be measured."""
+def _arena(path: Path) -> Arena | None:
+    """The arena that the file needs in TFLite Micro; None where that cannot be measured."""
     if _MICRO not in installed_runtimes():
         return None
     try:
-        return measure_arena(path).minimum_bytes
+        return measure_arena(path)
     except IntaglioError:
         return None  # TFLite Micro lacks one of its operators.

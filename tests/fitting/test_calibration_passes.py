@@ -273,3 +273,21 @@ def test_precision_without_ranges_is_refused():
     config = ChoosePrecision.Config(budget_sqnr_db=40.0)
     with pytest.raises(RecipeError, match="no calibrated range"):
         ChoosePrecision(config, samples(model))(model)
+
+
+def test_a_layer_with_huge_columns_is_rounded_to_the_nearest():
+    # The moments of columns of 60,000 elements would take 28 GiB.
+    columns = 60_000
+    generator = np.random.default_rng(0)
+    model = build(
+        f"(float[N,{columns}] x) => (float[N,2] y) {{ y = Gemm<transB=1>(x, w, b) }}",
+        w=generator.standard_normal((2, columns)),
+        b=np.zeros(2),
+    )
+    x = generator.random((4, columns)).astype(np.float32)
+    data = open_data({"x": x}, [spec_of(v) for v in model.graph.inputs])
+    ObserveRanges(None, data)(model)
+    PlanTensors()(model)
+    result = RoundWeights(None, data)(model)
+    assert not result.modified
+    assert any("60,000 elements" in skip.reason for skip in result.skips)

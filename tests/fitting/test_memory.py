@@ -22,7 +22,9 @@ from pathlib import Path
 from intaglio.targets.onnx.read import read_onnx
 from intaglio.fitting.data import open_data
 from intaglio.fitting.equalize_channels import EqualizeChannels
+from intaglio.fitting.fit_channels import FitChannels
 from intaglio.fitting.observe_ranges import ObserveRanges
+from intaglio.fitting.reuse_channels import ReuseChannels
 from intaglio.fitting.round_weights import RoundWeights
 from intaglio.passes.quantize.plan_tensors import PlanTensors
 from intaglio.targets.base import spec_of
@@ -31,7 +33,9 @@ model = read_onnx(Path(sys.argv[1]), {})
 data = open_data(Path(sys.argv[2]), [spec_of(v) for v in model.graph.inputs])
 for step in (
     EqualizeChannels(None, data),
+    FitChannels(None, data),
     ObserveRanges(None, data),
+    ReuseChannels(None, data),
     PlanTensors(),
     RoundWeights(RoundWeights.Config(samples=None), data),
 ):
@@ -47,13 +51,15 @@ def model(tmp_path):
     proto = build_proto(
         """(float[N,3,48,48] x) => (float[N,8,22,22] y) {
             c = Conv <strides = [2, 2]> (x, w1, b1)
-            r = Relu(c)
+            r = Clip(c, zero, six)
             y = Conv(r, w2, b2)
         }""",
         w1=generator.standard_normal((8, 3, 3, 3)),
         b1=generator.standard_normal(8),
         w2=generator.standard_normal((8, 8, 2, 2)),
         b2=generator.standard_normal(8),
+        zero=np.float32(0),
+        six=np.float32(6),
     )
     onnx.save(proto, tmp_path / "model.onnx")
     return tmp_path / "model.onnx"

@@ -29,7 +29,9 @@ ORDER = (
     "quantize.isolate_tensors",
     "quantize.equalize_layers",
     "calibrate.equalize_channels",
+    "calibrate.fit_channels",
     "calibrate.observe_ranges",
+    "calibrate.reuse_channels",
     "calibrate.choose_precision",
     "quantize.plan_tensors",
     "calibrate.round_weights",
@@ -76,7 +78,7 @@ def test_second_run_changes_nothing(name):
 def test_name_semantics_and_options_are_declared(name):
     kind = registry.load_pass(name)
     assert kind.name == name
-    assert str(kind.semantics) in ("exact", "approximate") or kind.semantics.lsb is not None
+    assert str(kind.semantics) in ("exact", "calibrated", "approximate") or kind.semantics.lsb is not None
     assert issubclass(kind.Config, PassConfig)
     assert kind.__doc__
     for field, info in kind.Config.model_fields.items():

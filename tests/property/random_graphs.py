@@ -366,7 +366,34 @@ def _mean(m: Maker) -> bool:
     keep = m.flag()
     result = [1 if i in axes else d for i, d in enumerate(shape) if keep or i not in axes]
     stated = [a - len(shape) if m.flag() else a for a in axes]
-    m.op("ReduceMean", [x, m.const(stated, np.int64)], result, keepdims=int(keep))
+    kind = m.pick(["ReduceMean", "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin"])
+    m.op(kind, [x, m.const(stated, np.int64)], result, keepdims=int(keep))
+    return True
+
+
+def _extreme(m: Maker) -> bool:
+    x = m.tensor()
+    if x is None:
+        return False
+    shape = m.shapes[x]
+    same = [n for n, s in m.shapes.items() if s == shape and n != x]
+    other = m.pick(same) if same and m.flag() else _operand(m, shape)
+    if m.shapes.get(other) is None and len(_dims(m, other)) > len(shape):
+        return False
+    pair = [x, other] if m.flag() else [other, x]
+    m.op(m.pick(["Max", "Min"]), pair, shape)
+    return True
+
+
+def _dims(m: Maker, constant: str) -> tuple[int, ...]:
+    return tuple(next(t.dims for t in m.constants if t.name == constant))
+
+
+def _global_max(m: Maker) -> bool:
+    x = m.tensor(4)
+    if x is None:
+        return False
+    m.op("GlobalMaxPool", [x], [*m.shapes[x][:2], 1, 1])
     return True
 
 
@@ -653,7 +680,9 @@ GROWERS: dict[str, Callable[[Maker], bool]] = {
     "prelu": _prelu,
     "softmax": _softmax,
     "global_average": _global_average,
+    "global_max": _global_max,
     "mean": _mean,
+    "extreme": _extreme,
     "pool": _pool,
     "reshape": _reshape,
     "transpose": _transpose,

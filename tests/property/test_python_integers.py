@@ -91,7 +91,7 @@ UNITS: dict[str, tuple[Callable[[], onnx.ModelProto], Callable[[judge.Case], Any
     "leaky_relu": (lambda: unary("LeakyRelu", alpha=0.13), lambda c: judge.leaky_relu(c, 0.13)),
 }
 #: What has no 16-bit kernel of its own.
-EIGHT_BIT_ONLY = frozenset({"matmul_computed", "softmax"})
+EIGHT_BIT_ONLY = frozenset({"softmax"})
 
 
 def _shape(value: onnx.ValueInfoProto) -> list[int]:

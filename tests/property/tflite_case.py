@@ -15,11 +15,12 @@ from intaglio.passes.lower.shift_unsigned import ShiftUnsigned
 from intaglio.passes.lower.to_integer import ToInteger
 from intaglio.passes.provenance import stamp_sources
 from intaglio.targets.onnx.session import make_session
-
 from tests.property.tflite_file import Tensor, write
 from tests.property.tflite_runtimes import Runtimes
 
 NHWC_TO_NCHW = (0, 3, 1, 2)
+ACTIVATIONS = ("NONE", "NONE", "RELU", "RELU6")
+FUSED = {"NONE": 0, "RELU": 1, "RELU_N1_TO_1": 2, "RELU6": 3}
 
 
 @dataclasses.dataclass
@@ -313,15 +314,20 @@ class Case:
             results.append(result)
         return results
 
-    def compare(self, profile: str, runtimes: Runtimes) -> Agreement:
+    def compare(self, profile: str, runtimes: Runtimes, runtime: str | None = None) -> Agreement:
         """Runs both and counts the values that differ.
 
+        Args:
+            profile: Of the lowering.
+            runtimes: Where the file runs.
+            runtime: Which of them; that of the profile if left out.
+
         Raises:
-            RuntimeFailure: The runtime does not take the file.
+            RuntimeFailureError: The runtime does not take the file.
             UnsupportedError: The lowering refuses it.
         """
         runs = self.feeds()
-        theirs = runtimes.run(profile, self.file, runs)
+        theirs = runtimes.run(runtime or profile, self.file, runs)
         ours = self.ours(profile, runs)
         total = Agreement(0, 0, 0)
         for mine, [reference, *_] in zip(ours, theirs, strict=True):

@@ -14,16 +14,13 @@ import numpy as np
 
 WORKER = Path(__file__).with_name("tflite_worker.py")
 
-#: Arithmetic profile to the runtime that is its judge.
-JUDGES = {"tflm": "tflm", "litert": "litert"}
-
 
 def has_micro() -> bool:
     """Whether TFLite Micro is installed."""
     return importlib.util.find_spec("tflite_micro") is not None
 
 
-class RuntimeFailure(Exception):
+class RuntimeFailureError(Exception):
     """The runtime refused the file, or died of it; the text is its own."""
 
 
@@ -40,7 +37,7 @@ class Runtimes:
         """Outputs of each run.
 
         Raises:
-            RuntimeFailure: With what the runtime printed.
+            RuntimeFailureError: With what the runtime printed.
         """
         process = self._process
         if process is None or process.poll() is not None:
@@ -61,9 +58,9 @@ class Runtimes:
             answer = pickle.load(process.stdout)
         except (EOFError, BrokenPipeError):
             process.wait()
-            raise RuntimeFailure(f"died ({process.returncode}): {self._printed()}") from None
+            raise RuntimeFailureError(f"died ({process.returncode}): {self._printed()}") from None
         if isinstance(answer, str):
-            raise RuntimeFailure(f"{answer} {self._printed()}")
+            raise RuntimeFailureError(f"{answer} {self._printed()}")
         return answer
 
     def _printed(self) -> str:

@@ -16,13 +16,15 @@ import numpy as np
 ARENA = 1 << 22
 
 
-def run_litert(model: bytes, runs: list[list[np.ndarray]]) -> list[list[np.ndarray]]:
+def run_litert(
+    model: bytes, runs: list[list[np.ndarray]], resolver: str = "BUILTIN_REF"
+) -> list[list[np.ndarray]]:
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     interpreter = Interpreter(
         model_content=model,
         num_threads=1,
-        experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
+        experimental_op_resolver_type=OpResolverType[resolver],
     )
     interpreter.allocate_tensors()
     places = [d["index"] for d in interpreter.get_input_details()]
@@ -55,7 +57,15 @@ def run_micro(model: bytes, runs: list[list[np.ndarray]]) -> list[list[np.ndarra
     return found
 
 
-RUNTIMES: dict[str, Any] = {"litert": run_litert, "tflm": run_micro}
+def run_builtin(model: bytes, runs: list[list[np.ndarray]]) -> list[list[np.ndarray]]:
+    return run_litert(model, runs, "BUILTIN_WITHOUT_DEFAULT_DELEGATES")
+
+
+RUNTIMES: dict[str, Any] = {
+    "litert": run_litert,
+    "litert-builtin": run_builtin,
+    "tflm": run_micro,
+}
 
 
 def main() -> None:

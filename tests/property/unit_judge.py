@@ -17,15 +17,41 @@ from tests.passes.dialect import python_integers as judge
 
 DOUBLE, SINGLE, WIDE = judge.scale_double, judge.scale_single, judge.scale_wide
 
+
+def REAL(acc: int, scale: float) -> int:  # noqa: N802
+    """C's ``round(double(acc) * scale)``: it has no multiplier and no shift."""
+    numerator, denominator = abs(float(acc) * scale).as_integer_ratio()
+    level = (2 * numerator + denominator) // (2 * denominator)
+    return level if acc >= 0 else -level
+
+
 #: Kind of operator to rounding: the table of arithmetic.md.
 ROUNDINGS: dict[tuple[str, str], dict[str, Callable[[int, int, int], int]]] = {
     ("tflm", "int8"): {"else": DOUBLE},
-    ("litert", "int8"): {"else": DOUBLE, "fully_connected": SINGLE},
+    ("litert", "int8"): {"else": DOUBLE, "fully_connected": REAL},
     ("tosa-single", "int8"): {"else": SINGLE},
-    ("tflm", "int16"): {"else": DOUBLE, "conv": WIDE, "fully_connected": SINGLE},
-    ("litert", "int16"): {"else": DOUBLE, "conv": WIDE, "fully_connected": SINGLE},
-    ("tosa-single", "int16"): {"else": SINGLE, "conv": WIDE, "fully_connected": WIDE},
+    ("tflm", "int16"): {
+        "else": DOUBLE,
+        "conv": WIDE,
+        "fully_connected": WIDE,
+        "batch_matmul": WIDE,
+    },
+    ("litert", "int16"): {
+        "else": DOUBLE,
+        "conv": WIDE,
+        "fully_connected": REAL,
+        "batch_matmul": WIDE,
+    },
+    ("tosa-single", "int16"): {
+        "else": SINGLE,
+        "conv": WIDE,
+        "fully_connected": WIDE,
+        "batch_matmul": WIDE,
+    },
 }
+
+#: Operators whose scales LiteRT multiplies and divides in float32.
+NARROW = {"litert": {"mul", "batch_matmul", "relu", "prelu", "leaky_relu"}}
 
 
 def fixed_point(scale: float) -> tuple[int, int]:
@@ -87,6 +113,14 @@ class Case:
         table = ROUNDINGS[self.profile, self.dtype(tensor)]
         return table.get(kind, table["else"])
 
+    def ratio(self, kind: str, *factors: float) -> float:
+        """The product of scales over the scale of ``y``, as precise as the runtime has it."""
+        real = np.float32 if kind in NARROW.get(self.profile, ()) else np.float64
+        product = real(factors[0])
+        for factor in factors[1:]:
+            product = product * real(factor)
+        return float(product / real(self.scale("y")))
+
     def finish(
         self, acc: Any, scale: Any, rounding: Any, low: float = -math.inf, high: float = math.inf
     ):
@@ -104,14 +138,18 @@ class Case:
         )
         result = np.zeros(array.shape, np.int64)
         for index in np.ndindex(*array.shape):
-            raw = rounding(int(array[index]), *fixed_point(float(spread[index])))
+            scale = float(spread[index])
+            constants = (scale,) if rounding is REAL else fixed_point(scale)
+            raw = rounding(int(array[index]), *constants)
             result[index] = judge.clamp(raw + self.zero("y"), minimum, maximum)
         return result
 
     def _level(self, bound: float, limits: Any) -> int:
         if math.isinf(bound):
             return int(limits.min if bound < 0 else limits.max)
-        return judge.clamp(round(bound / self.scale("y")) + self.zero("y"), limits.min, limits.max)
+        steps = float(np.float32(bound) / np.float32(self.scale("y")))
+        level = math.floor(abs(steps) + 0.5) * (1 if steps >= 0 else -1)
+        return judge.clamp(level + self.zero("y"), limits.min, limits.max)
 
 
 def products(case: Case, weight: str = "w") -> list[float]:
@@ -171,10 +209,11 @@ def matmul(case: Case, second: str) -> np.ndarray:
     rows = first.reshape(-1, *first.shape[-2:])
     columns = np.broadcast_to(other, (*lead, *other.shape[-2:])).reshape(-1, *other.shape[-2:])
     acc = np.stack([judge.matmul(a, b) for a, b in zip(rows, columns, strict=True)])
-    scales = np.asarray(products(case, second))
+    kind = "fully_connected" if second == "w" else "batch_matmul"
+    scales = np.asarray([case.ratio(kind, case.scale("x"), s) for s in case.scales(second)])
     acc = acc.reshape(*lead, *acc.shape[-2:])
     # Channels are the last axis here: brought to axis 1 and back.
-    moved = case.finish(np.moveaxis(acc, -1, 1), scales, case.rounding("fully_connected"))
+    moved = case.finish(np.moveaxis(acc, -1, 1), scales, case.rounding(kind))
     return np.moveaxis(moved, 1, -1)
 
 
@@ -198,9 +237,8 @@ def add(case: Case, other: str, sign: int, low: float = -math.inf) -> np.ndarray
 
 def mul(case: Case, other: str) -> np.ndarray:
     product = case.centered("x").astype(object) * case.centered(other)
-    return case.finish(
-        product, case.scale("x") * case.scale(other) / case.scale("y"), case.rounding("mul")
-    )
+    ratio = case.ratio("mul", case.scale("x"), case.scale(other))
+    return case.finish(product, ratio, case.rounding("mul"))
 
 
 def mean(case: Case, axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
@@ -221,9 +259,8 @@ def mean(case: Case, axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
 
 def prelu(case: Case) -> np.ndarray:
     x, slope = np.broadcast_arrays(case.centered("x"), case.integers("slope"))
-    ratio = case.scale("x") / case.scale("y")
-    positive = fixed_point(ratio)
-    negative = fixed_point(case.scale("x") * case.scale("slope") / case.scale("y"))
+    positive = fixed_point(case.ratio("prelu", case.scale("x")))
+    negative = fixed_point(case.ratio("prelu", case.scale("x"), case.scale("slope")))
     rounding = case.rounding("prelu")
     limits = np.iinfo(case.dtype("y"))
     values = [
@@ -234,15 +271,16 @@ def prelu(case: Case) -> np.ndarray:
 
 
 def requantize(case: Case, tensor: str, low: float = -math.inf, high: float = math.inf):
-    ratio = case.scale(tensor) / case.scale("y")
-    return case.finish(case.centered(tensor), ratio, case.rounding("requantize", tensor), low, high)
+    kind = "requantize" if math.isinf(low) else "relu"
+    ratio = case.ratio(kind, case.scale(tensor))
+    return case.finish(case.centered(tensor), ratio, case.rounding(kind, tensor), low, high)
 
 
 def leaky_relu(case: Case, alpha: float) -> np.ndarray:
-    ratio = case.scale("x") / case.scale("y")
+    ratio = case.ratio("leaky_relu", case.scale("x"))
     x = case.centered("x")
     positive = case.finish(x, ratio, case.rounding("leaky_relu"))
-    slope = case.scale("x") * float(np.float32(alpha)) / case.scale("y")
+    slope = case.ratio("leaky_relu", case.scale("x"), float(np.float32(alpha)))
     negative = case.finish(x, slope, case.rounding("leaky_relu"))
     return np.where(x >= 0, positive, negative)
 

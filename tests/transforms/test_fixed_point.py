@@ -18,8 +18,10 @@ from intaglio.transforms.fixed_point import (
     rescale,
     rescale_double,
     rescale_float,
+    rescale_real,
     rescale_single,
     rescale_wide,
+    split_scale,
 )
 
 INT32 = st.integers(-(2**31), 2**31 - 1)
@@ -194,9 +196,30 @@ def test_scales_keep_their_shape_and_broadcast_over_channels() -> None:
 def test_rescale_dispatches_by_name() -> None:
     fixed = FixedPoint(np.array([2**31 - 1], np.int32), np.array([32]))
     results = {r.value: int(rescale([1], fixed, r.value)[0]) for r in Rounding}
-    assert results == {"double": 1, "single": 0, "wide": 0, "float": 0}
+    assert results == {"double": 1, "single": 0, "wide": 0, "real": 0, "float": 0}
     with pytest.raises(ValueError, match="triple"):
         rescale([1], fixed, "triple")
+
+
+def test_the_real_rescale_is_that_of_float64() -> None:
+    scale = 1 / 6
+    # 3 / 6 is a tie only after the product was rounded to float64; ties go away from zero.
+    assert rescale_real([3, -3, 9, 2], scale).tolist() == [1, -1, 2, 0]
+    assert rescale_real([10, -10, 6], 0.25).tolist() == [3, -3, 2]
+    with pytest.raises(ValueError, match="2\\^44"):
+        rescale_real([1 << 44], 0.25)
+
+
+def test_scales_split_without_loss() -> None:
+    scales = np.array([1 / 3, 0.75, 2.0**-40, 100.0, 0.0, 1e-30])
+    mantissa, shift = split_scale(scales)
+    assert np.ldexp(mantissa.astype(np.float64), -shift)[:5].tolist() == scales[:5].tolist()
+    assert mantissa[5] == 0
+    assert shift.min() >= 46
+    assert shift.max() <= 97
+    for scale in (128.0, -1.0, np.nan):
+        with pytest.raises(ValueError, match="scale"):
+            split_scale(scale)
 
 
 def test_operands_out_of_their_domain_are_refused() -> None:

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from intaglio.transforms.fixed_point import quantize_multiplier, rescale_double, rescale_single
-from intaglio.transforms.kernel_tables import hard_swish_table, leaky_relu_table
+from intaglio.transforms.kernel_tables import abs_table, hard_swish_table, leaky_relu_table
 from intaglio.transforms.scales import TensorQuantization
 from intaglio.transforms.tables import bind, table_int8
 
@@ -123,5 +123,21 @@ def test_unfit_types_and_scales_are_refused() -> None:
             leaky_relu_table(*pair, 0.1)
     with pytest.raises(ValueError, match="1/128"):
         hard_swish_table(quantization(1.0), quantization(0.001))
-    with pytest.raises(ValueError, match="scales"):
-        leaky_relu_table(quantization(1.0), quantization(1.0), -0.5)
+
+
+def test_negative_slopes_turn_negative_inputs_upward() -> None:
+    table = leaky_relu_table(quantization(1.0), quantization(1.0), -0.5)
+    # -3 * -0.5 is a tie: away from zero.
+    assert [int(table[q + 128]) for q in (-4, -3, 0, 5)] == [2, 2, 0, 5]
+
+
+def test_magnitudes_saturate() -> None:
+    table = abs_table(quantization(1.0), quantization(1.0))
+    assert [int(table[q + 128]) for q in (-128, -7, 0, 7)] == [127, 7, 0, 7]
+
+
+def test_a_narrow_quotient_is_that_of_float32() -> None:
+    # 5/6 in float32 is below 5/6: three times it is below the tie.
+    pair = quantization(5.0), quantization(6.0)
+    wide, narrow = abs_table(*pair), abs_table(*pair, narrow=True)
+    assert (int(wide[128 + 3]), int(narrow[128 + 3])) == (3, 2)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import onnx_ir as ir
 
 from intaglio.targets.tflite.emitters.options import options
 from intaglio.targets.tflite.emitters.scope import Scope
+from intaglio.targets.tflite.resolver import MICRO_PROFILE
 from intaglio.targets.tflite.schema import schema
+from intaglio.transforms.profiles import Profile
 from intaglio.transforms.scales import TensorQuantization
 from intaglio.transforms.tables import round_half_away
 
@@ -22,6 +26,31 @@ _FUSED = {
     schema.ActivationFunctionType.RELU6: (0.0, 6.0),
     schema.ActivationFunctionType.RELU_N1_TO_1: (-1.0, 1.0),
 }
+
+
+class Relu(NamedTuple):
+    """An operator that clamps, alone.
+
+    Attributes:
+        operator: Its name.
+        activation: The fused activation of the same bounds.
+        versions: For int8 and int16.
+    """
+
+    operator: str
+    activation: int
+    versions: tuple[int, int]
+
+    def rescales(self, profile: Profile) -> bool:
+        """Whether it also brings its input to another scale; TFLite Micro's RELU6 does not."""
+        return self.operator == "RELU" or profile.name != MICRO_PROFILE
+
+
+RELUS = (
+    Relu("RELU", schema.ActivationFunctionType.RELU, (2, 3)),
+    Relu("RELU6", schema.ActivationFunctionType.RELU6, (2, 3)),
+    Relu("RELU_N1_TO_1", schema.ActivationFunctionType.RELU_N1_TO_1, (1, 1)),
+)
 
 
 def activation_limits(activation: int, quantization: TensorQuantization) -> Limits:

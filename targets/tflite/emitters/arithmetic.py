@@ -1,4 +1,4 @@
-"""ADD, SUB, MUL, PRELU, MAXIMUM, MINIMUM and SOFTMAX."""
+"""ADD, SUB, MUL, MAXIMUM, MINIMUM and ABS of 16 bits."""
 
 from __future__ import annotations
 
@@ -17,11 +17,8 @@ from intaglio.targets.tflite.emitters.multipliers import (
     require_rounding,
 )
 from intaglio.targets.tflite.emitters.options import options
-from intaglio.targets.tflite.emitters.products import reshape
 from intaglio.targets.tflite.emitters.scope import Emitter, Scope, required
-from intaglio.targets.tflite.emitters.transposes import transpose
 from intaglio.transforms.scales import TensorQuantization
-from intaglio.transforms.softmax import exp_table
 
 _SAME_WIDTH = "give its inputs and its output the same width"
 
@@ -115,100 +112,23 @@ def _extreme(scope: Scope, node: ir.Node) -> None:
         current = target
 
 
-def _prelu(scope: Scope, node: ir.Node) -> None:
-    """PRELU with slopes of int8, or LEAKY_RELU of int16, which has its slope in a multiplier."""
-    source, slope, value = required(node.inputs[0]), required(node.inputs[2]), node.outputs[0]
-    meaning, output = scope.quantization(source), scope.quantization(value)
-    require_rounding(scope, node, "prelu", meaning.dtype)
-    expect_zero_point(scope, node.inputs[1], meaning)
-    expect_zero_point(scope, node.inputs[-3], output)
-    if meaning.dtype == "int16":
-        _leaky_relu(scope, node, source, meaning, output)
-        return
-    slopes = scope.quantization(slope)
-    if output.dtype != "int8":
-        raise RefusedError("PRELU has int8 and uint8 kernels only", _SAME_WIDTH)
-    factors = (meaning.scale[0], slopes.scale[0])
-    expect_scale(scope, "prelu", node.inputs[3:5], factors[:1], output.scale[0])
-    expect_scale(scope, "prelu", node.inputs[5:7], factors, output.scale[0])
-    ending = Ending(scope, value, limits(scope, node), fuses=False)
-    scope.operator("PRELU", [scope.index(source), scope.index(slope)], [ending.target])
-    ending.finish()
-
-
-def _leaky_relu(
-    scope: Scope,
-    node: ir.Node,
-    source: ir.Value,
-    meaning: TensorQuantization,
-    output: TensorQuantization,
-) -> None:
-    slope = scope.numbers(node.inputs[2])
-    if slope.size != 1 or int(slope.reshape(-1)[0]) != 1 or output.dtype != "int16":
-        raise RefusedError(
-            "PRELU has no int16 kernel", "keep it at int8 (quantize.plan_tensors, precision)"
-        )
-    expect_scale(scope, "leaky_relu", node.inputs[3:5], meaning.scale, output.scale[0])
-    multiplier, shift = scope.number(node.inputs[5]), scope.number(node.inputs[6])
-    ratio = meaning.scale[0] / output.scale[0]
-    # The only float32 that gives these 31 bits, if any does.
-    alpha = float(np.float32(float(np.ldexp(float(multiplier), -shift)) / ratio))
-    factors = (meaning.scale[0], alpha)
-    expect_scale(scope, "leaky_relu", node.inputs[5:7], factors, output.scale[0])
-    ending = Ending(scope, node.outputs[0], limits(scope, node), fuses=False)
-    chosen = options("LeakyReluOptions", alpha=alpha)
-    scope.operator("LEAKY_RELU", [scope.index(source)], [ending.target], chosen, 2)
-    ending.finish()
-
-
-def _softmax(scope: Scope, node: ir.Node) -> None:
-    """SOFTMAX over the last axis; another axis is brought there first."""
+def _abs(scope: Scope, node: ir.Node) -> None:
+    """int16 ABS; that of int8 is a table."""
     source, value = required(node.inputs[0]), node.outputs[0]
     meaning, output = scope.quantization(source), scope.quantization(value)
-    if not np.array_equal(scope.numbers(node.inputs[1]), exp_table(meaning.scale[0])):
-        raise RefusedError("its table of exponentials is not that of its input scale")
-    shape = scope.shape(source)
-    axis = node.attributes.get_int("axis", -1) % len(shape)
-    data, target = scope.index(source), scope.result(value)
-    last = axis == len(shape) - 1
-    order = [a for a in range(len(shape)) if a != axis] + [axis]
-    turned = tuple(shape[a] for a in order)
-    if not last:
-        moved = scope.intermediate("turned", turned, meaning, "int8")
-        transpose(scope, data, moved, order, "int8")
-        data = moved
-    result = target if last else scope.intermediate("probabilities", turned, output, "int8")
-    _last_axis(scope, data, result, turned, (meaning, output))
-    if not last:
-        transpose(scope, result, target, [int(a) for a in np.argsort(order)], "int8")
-
-
-def _last_axis(
-    scope: Scope,
-    data: int,
-    target: int,
-    shape: tuple[int, ...],
-    meanings: tuple[TensorQuantization, TensorQuantization],
-) -> None:
-    if len(shape) <= 4:
-        _append_softmax(scope, data, target)
-        return
-    rows = (int(np.prod(shape[:-1])), shape[-1])
-    flat = scope.intermediate("rows", rows, meanings[0], "int8")
-    reshape(scope, data, flat, rows)
-    result = scope.intermediate("row_probabilities", rows, meanings[1], "int8")
-    _append_softmax(scope, flat, result)
-    reshape(scope, result, target, shape)
-
-
-def _append_softmax(scope: Scope, data: int, target: int) -> None:
-    scope.operator("SOFTMAX", [data], [target], options("SoftmaxOptions", beta=1.0), 2)
+    require_rounding(scope, node, "abs", meaning.dtype)
+    expect_zero_point(scope, node.inputs[-3], output)
+    expect_scale(scope, "abs", node.inputs[1:3], meaning.scale, output.scale[0])
+    if output.dtype != "int16":
+        raise RefusedError("ABS has no kernel of mixed widths", _SAME_WIDTH)
+    ending = Ending(scope, value, limits(scope, node), fuses=False)
+    scope.operator("ABS", [scope.index(source)], [ending.target], options("AbsOptions"), 3)
+    ending.finish()
 
 
 EMITTERS: dict[str, Emitter] = {
     **dict.fromkeys(("AddDouble", "AddSingle", "SubDouble", "SubSingle"), _sum),
     **dict.fromkeys(("MulDouble", "MulSingle"), _product),
-    **dict.fromkeys(("PReluDouble", "PReluSingle"), _prelu),
+    **dict.fromkeys(("AbsDouble", "AbsSingle"), _abs),
     **dict.fromkeys(("MaxInteger", "MinInteger", "Max", "Min"), _extreme),
-    "SoftmaxInteger": _softmax,
 }

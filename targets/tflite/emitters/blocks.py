@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import onnx_ir as ir
 
+from intaglio.targets.tflite.emitters.channel_order import column_row_order
 from intaglio.targets.tflite.emitters.moves import gather
 from intaglio.targets.tflite.emitters.multipliers import expect_equal
 from intaglio.targets.tflite.emitters.options import options
-from intaglio.targets.tflite.emitters.products import reshape
 from intaglio.targets.tflite.emitters.scope import Emitter, Scope
-from intaglio.targets.tflite.emitters.transposes import coalesced, transpose
+from intaglio.targets.tflite.emitters.transposes import transpose_blocks
 
 
 def _depth_to_space(scope: Scope, node: ir.Node) -> None:
@@ -23,20 +22,14 @@ def _depth_to_space(scope: Scope, node: ir.Node) -> None:
     block = node.attributes.get_int("blocksize", 1)
     data, shape = scope.index(source), scope.shape(source)
     batch, height, width, channels = shape
-    kept = channels // (block * block)
-    column_row = node.attributes.get_string("mode", "DCR") == "CRD" and kept > 1
-    if meaning.dtype == "int16":
-        cut = [
-            batch,
-            height,
-            width,
-            *((kept, block, block) if column_row else (block, block, kept)),
-        ]
-        order = [0, 1, 4, 2, 5, 3] if column_row else [0, 1, 3, 2, 4, 5]
-        _by_transpose(scope, data, cut, order, value)
+    places = None if source in scope.reordered else column_row_order(node, channels)
+    if meaning.dtype == "int16" or scope.blocks_by_transpose:
+        kept = channels // (block * block)
+        depths = (block, block, kept) if places is None else (kept, block, block)
+        order = [0, 1, 3, 2, 4, 5] if places is None else [0, 1, 4, 2, 5, 3]
+        _by_transpose(scope, data, [batch, height, width, *depths], order, value)
         return
-    if column_row:
-        places = np.arange(channels).reshape(kept, block * block).T.reshape(-1)
+    if places is not None:
         moved = scope.intermediate(f"{value.name}_channels", shape, meaning, meaning.dtype)
         gather(scope, data, places, 3, moved, meaning.dtype)
         data = moved
@@ -50,7 +43,7 @@ def _space_to_depth(scope: Scope, node: ir.Node) -> None:
     expect_equal(scope.quantization(source), meaning)
     block = node.attributes.get_int("blocksize", 1)
     batch, height, width, channels = scope.shape(source)
-    if meaning.dtype == "int16":
+    if meaning.dtype == "int16" or scope.blocks_by_transpose:
         cut = [batch, height // block, block, width // block, block, channels]
         _by_transpose(scope, scope.index(source), cut, [0, 1, 3, 2, 4, 5], value)
         return
@@ -62,15 +55,9 @@ def _space_to_depth(scope: Scope, node: ir.Node) -> None:
 def _by_transpose(
     scope: Scope, data: int, cut: Sequence[int], order: Sequence[int], value: ir.Value
 ) -> None:
-    """RESHAPE, TRANSPOSE, RESHAPE: the kernels of the operator itself have no int16."""
-    meaning = scope.quantization(value)
-    sizes, order = coalesced(cut, order)
-    blocks = scope.intermediate(f"{value.name}_blocks", sizes, meaning, meaning.dtype)
-    reshape(scope, data, blocks, tuple(sizes))
-    turned_sizes = [sizes[axis] for axis in order]
-    turned = scope.intermediate(f"{value.name}_turned", turned_sizes, meaning, meaning.dtype)
-    transpose(scope, blocks, turned, order, meaning.dtype)
-    reshape(scope, turned, scope.result(value), scope.shape(value))
+    """The kernels of the operator itself have no int16, and some devices lack it altogether."""
+    target, meaning = scope.result(value), scope.quantization(value)
+    transpose_blocks(scope, data, target, cut, order, scope.shape(value), meaning)
 
 
 EMITTERS: dict[str, Emitter] = {

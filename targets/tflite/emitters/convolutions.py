@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from intaglio.errors import InternalError
 from intaglio.passes.annotations import get_quantization
 from intaglio.passes.lower.refused import RefusedError
 from intaglio.targets.tflite.emitters.activations import Ending
+from intaglio.targets.tflite.emitters.channel_order import wanted_order
 from intaglio.targets.tflite.emitters.multipliers import (
     expect_scale,
     expect_zero_point,
@@ -19,14 +21,7 @@ from intaglio.targets.tflite.emitters.multipliers import (
 )
 from intaglio.targets.tflite.emitters.options import options
 from intaglio.targets.tflite.emitters.scope import Scope, is_inside, required
-from intaglio.targets.tflite.emitters.windows import (
-    SAME,
-    VALID,
-    integers,
-    padded,
-    pair,
-    read_window,
-)
+from intaglio.targets.tflite.emitters.windows import VALID, padded, read_window
 from intaglio.transforms.scales import TensorQuantization
 
 CONVOLUTIONS = frozenset({"ConvInteger", "ConvInteger16"})
@@ -167,6 +162,7 @@ def emit_convolution(scope: Scope, rescale: ir.Node, sums: Accumulator) -> None:
     group = node.attributes.get_int("group", 1)
     depthwise = group > 1 and group == shape[3] and parts.weight.shape[1] == 1
     check_arithmetic(scope, "depthwise_conv" if depthwise else "conv", rescale, parts)
+    parts = _in_order(scope, value, parts)
     window = read_window(node, shape[1:3], result[1:3], parts.weight.shape[2:])
     padding = window.padding()
     data = scope.index(source)
@@ -195,6 +191,21 @@ def emit_convolution(scope: Scope, rescale: ir.Node, sums: Accumulator) -> None:
     ending.finish()
 
 
+def _in_order(scope: Scope, value: ir.Value, parts: Weighted) -> Weighted:
+    """The output channels in the order that a DepthToSpace behind it wants."""
+    order = wanted_order(scope, value)
+    if order is None:
+        return parts
+    scope.reordered.add(value)
+    scheme, bias = parts.scheme, parts.bias
+    if len(scheme.scale) > 1:
+        scales = tuple(scheme.scale[place] for place in order)
+        scheme = dataclasses.replace(scheme, scale=scales)
+    if bias is not None and bias.size > 1:
+        bias = bias.reshape(-1)[order]
+    return parts._replace(weight=parts.weight[order], scheme=scheme, bias=bias)
+
+
 def _weight(scope: Scope, node: ir.Node, parts: Weighted, depthwise: bool) -> int:
     """[out, in, h, w] as [out, h, w, in], or [1, h, w, out] for a depthwise kernel."""
     order = (1, 2, 3, 0) if depthwise else (0, 2, 3, 1)
@@ -212,69 +223,3 @@ def weight_tensor(
     )
     name = str(required(node.inputs[1]).name)
     return scope.constant(name, np.ascontiguousarray(codes), meaning)
-
-
-def emit_transposed(scope: Scope, rescale: ir.Node, sums: Accumulator) -> None:
-    """TRANSPOSE_CONV, cropped where ONNX's pads are not those of SAME or VALID."""
-    node = sums.node
-    if node is None:
-        raise InternalError("no transposed convolution")
-    if node.attributes.get_int("group", 1) != 1 or pair(node, "dilations") != (1, 1):
-        raise RefusedError(
-            "TRANSPOSE_CONV has neither groups nor dilations",
-            "split the layer, or replace it by a Resize and a Conv",
-        )
-    source = scope.outside(node.inputs[0])
-    parts = weighted(scope, source, rescale, node, sums.bias)
-    check_arithmetic(scope, "conv_transpose", rescale, parts)
-    value = rescale.outputs[0]
-    shape, result = scope.shape(source), scope.shape(value)
-    kernel = parts.weight.shape[2:]
-    strides = pair(node, "strides")
-    before = integers(node, "pads", [0, 0, 0, 0])[:2]
-    padding = _transposed_padding(result[1:3], kernel, strides, before)
-    weight = weight_tensor(scope, node, parts, parts.weight.transpose(1, 2, 3, 0), 0)
-    bias = bias_tensor(scope, parts, result[3], str(value.name))
-    ending = Ending(scope, value, limits(scope, rescale), fuses=False)
-    target, full = ending.target, result
-    if padding is None:
-        # All of it, of which the graph has a part.
-        padding = int(VALID)
-        sizes = [(shape[a + 1] - 1) * strides[a] + kernel[a] for a in (0, 1)]
-        sizes = [max(s, before[a] + result[a + 1]) for a, s in enumerate(sizes)]
-        full = (result[0], sizes[0], sizes[1], result[3])
-        name, meaning = f"{value.name}_uncropped", scope.quantization(value)
-        target = scope.intermediate(name, full, meaning, meaning.dtype)
-    inputs = [scope.parameter("shape", full), weight, scope.index(source), bias]
-    chosen = options(
-        "TransposeConvOptions", padding=padding, strideH=strides[0], strideW=strides[1]
-    )
-    scope.operator("TRANSPOSE_CONV", inputs, [target], chosen, 3)
-    if target != ending.target:
-        begin = scope.parameter("begin", [0, *before, 0])
-        size = scope.parameter("size", result)
-        version = 4 if parts.meaning.dtype == "int16" else 2
-        scope.operator(
-            "SLICE", [target, begin, size], [ending.target], options("SliceOptions"), version
-        )
-    ending.finish()
-
-
-def _transposed_padding(
-    output: tuple[int, ...], kernel: tuple[int, ...], strides: tuple[int, int], before: list[int]
-) -> int | None:
-    """SAME or VALID where the kernel then crops as many rows and columns at the start.
-
-    The kernel takes the padding of the convolution from ``output`` to the input.
-    """
-
-    def start(axis: int, padding: int) -> int:
-        size, stride = output[axis], strides[axis]
-        span = kernel[axis] if padding == VALID else 1
-        windows = (size + stride - span) // stride
-        return max((windows - 1) * stride + kernel[axis] - size, 0) // 2
-
-    for padding in (VALID, SAME):
-        if all(start(axis, padding) == before[axis] for axis in (0, 1)):
-            return int(padding)
-    return None

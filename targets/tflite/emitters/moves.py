@@ -6,44 +6,41 @@ from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from intaglio.passes.lower.refused import RefusedError
+from intaglio.targets.tflite.emitters.attributes import integers
 from intaglio.targets.tflite.emitters.multipliers import expect_equal
 from intaglio.targets.tflite.emitters.options import options
-from intaglio.targets.tflite.emitters.products import reshape
 from intaglio.targets.tflite.emitters.scope import Emitter, Scope, required
-from intaglio.targets.tflite.emitters.transposes import is_reshape, transpose
-from intaglio.targets.tflite.emitters.windows import integers, pad, pad_version
+from intaglio.targets.tflite.emitters.transposes import reshape, transpose
 
 #: Inputs that TFLite Micro's CONCATENATION takes.
 MOST_PARTS = 10
 
 
-def _ends(scope: Scope, node: ir.Node) -> tuple[ir.Value, ir.Value]:
+def ends(scope: Scope, node: ir.Node) -> tuple[ir.Value, ir.Value]:
     """What a move reads and makes."""
-    source, value = required(node.inputs[0]), scope.behind(node.outputs[0])
+    source, value = required(node.inputs[0]), scope.narrowed(node.outputs[0])
     expect_equal(scope.quantization(source), scope.quantization(value))
     return source, value
 
 
 def _reshape(scope: Scope, node: ir.Node) -> None:
-    source, value = _ends(scope, node)
+    source, value = ends(scope, node)
     reshape(scope, scope.index(source), scope.result(value), scope.shape(value))
 
 
 def _transpose(scope: Scope, node: ir.Node) -> None:
-    source, value = _ends(scope, node)
+    source, value = ends(scope, node)
     shape = scope.shape(source)
     order = integers(node, "perm", list(range(len(shape)))[::-1])
     data, target = scope.index(source), scope.result(value)
-    if is_reshape(order, shape):
-        reshape(scope, data, target, scope.shape(value))
-    else:
-        transpose(scope, data, target, order, scope.quantization(value).dtype)
+    transpose(scope, data, target, shape, order, scope.quantization(value))
 
 
 def _concat(scope: Scope, node: ir.Node) -> None:
-    value = scope.behind(node.outputs[0])
+    value = scope.narrowed(node.outputs[0])
     meaning = scope.quantization(value)
     for part in node.inputs:
         expect_equal(scope.quantization(required(part)), meaning)
@@ -67,7 +64,7 @@ def concatenate(
     version = 3 if meaning.dtype == "int16" else 2
     chosen = options("ConcatenationOptions", axis=axis)
     while len(parts) > MOST_PARTS:
-        joined = []
+        joined: list[tuple[int, tuple[int, ...]]] = []
         for start in range(0, len(parts), MOST_PARTS):
             group = parts[start : start + MOST_PARTS]
             if len(group) == 1:
@@ -85,7 +82,7 @@ def concatenate(
 
 def _split(scope: Scope, node: ir.Node) -> None:
     source = required(node.inputs[0])
-    results = [scope.behind(v) for v in node.outputs]
+    results = [scope.narrowed(v) for v in node.outputs]
     for value in results:
         expect_equal(scope.quantization(source), scope.quantization(value))
     shape = scope.shape(source)
@@ -104,58 +101,8 @@ def _split(scope: Scope, node: ir.Node) -> None:
     scope.operator("SPLIT_V", inputs, targets, chosen, 1 if wide else 2)
 
 
-def _slice(scope: Scope, node: ir.Node) -> None:
-    """SLICE for steps of one, else STRIDED_SLICE."""
-    source, value = _ends(scope, node)
-    shape = scope.shape(source)
-    rank = len(shape)
-    starts, ends = (scope.numbers(node.inputs[i]).reshape(-1).tolist() for i in (1, 2))
-    rest = [*node.inputs[3:], None, None]
-    axes = list(range(len(starts)))
-    if rest[0] is not None:
-        axes = [int(a) % rank for a in scope.numbers(rest[0]).reshape(-1)]
-    steps = [1] * len(starts)
-    if rest[1] is not None:
-        steps = [int(s) for s in scope.numbers(rest[1]).reshape(-1)]
-    cuts = [slice(0, size, 1) for size in shape]
-    for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
-        cuts[axis] = _cut(shape[axis], int(start), int(end), step)
-    _append_slice(scope, source, value, cuts)
-
-
-def _cut(size: int, start: int, end: int, step: int) -> slice:
-    """ONNX's start and end within the axis; an end of -1 means before the first element."""
-    first, last = (start + size if start < 0 else start), (end + size if end < 0 else end)
-    if step > 0:
-        return slice(min(max(first, 0), size), min(max(last, 0), size), step)
-    return slice(min(max(first, 0), size - 1), min(max(last, -1), size - 1), step)
-
-
-def _append_slice(scope: Scope, source: ir.Value, value: ir.Value, cuts: Sequence[slice]) -> None:
-    dtype, shape = scope.quantization(value).dtype, scope.shape(value)
-    data, target = scope.index(source), scope.result(value)
-    rank, wide = len(shape), dtype == "int16"
-    begin = scope.parameter("begin", [cut.start for cut in cuts])
-    if all(cut.step == 1 for cut in cuts):
-        inputs = [data, begin, scope.parameter("size", shape)]
-        version = 5 if rank > 4 else 4 if wide else 2
-        scope.operator("SLICE", inputs, [target], options("SliceOptions"), version)
-        return
-    # An end before the first element cannot be written as a number.
-    mask = sum(1 << axis for axis, cut in enumerate(cuts) if cut.stop < 0)
-    inputs = [
-        data,
-        begin,
-        scope.parameter("end", [cut.stop for cut in cuts]),
-        scope.parameter("strides", [cut.step for cut in cuts]),
-    ]
-    version = 4 if rank > 4 else 1 if wide else 2
-    chosen = options("StridedSliceOptions", endMask=mask)
-    scope.operator("STRIDED_SLICE", inputs, [target], chosen, version)
-
-
 def _gather(scope: Scope, node: ir.Node) -> None:
-    source, value = _ends(scope, node)
+    source, value = ends(scope, node)
     shape = scope.shape(source)
     axis = node.attributes.get_int("axis", 0) % len(shape)
     places = scope.array(node.inputs[1])
@@ -177,7 +124,7 @@ def _gather(scope: Scope, node: ir.Node) -> None:
 def gather(
     scope: Scope,
     data: int,
-    positions: Sequence[int] | np.ndarray,
+    positions: Sequence[int] | NDArray[np.int64],
     axis: int,
     target: int,
     dtype: str,
@@ -188,62 +135,9 @@ def gather(
     scope.operator("GATHER", inputs, [target], options("GatherOptions", axis=axis), version)
 
 
-def _pad(scope: Scope, node: ir.Node) -> None:
-    """PAD with the zero point, PADV2 with another number; other modes by GATHER."""
-    source, value = _ends(scope, node)
-    meaning, shape = scope.quantization(value), scope.shape(source)
-    rank = len(shape)
-    stated = scope.numbers(node.inputs[1]).reshape(2, -1)
-    rest = [*node.inputs[2:], None, None]
-    axes = list(range(rank))
-    if rest[1] is not None:
-        axes = [int(a) % rank for a in scope.numbers(rest[1]).reshape(-1)]
-    amounts = np.zeros((rank, 2), np.int64)
-    amounts[axes] = stated.T
-    mode = node.attributes.get_string("mode", "constant")
-    if mode != "constant":
-        _padded_by_gather(scope, source, value, amounts, mode)
-        return
-    if (amounts < 0).any():
-        raise RefusedError("PAD does not crop", "use a Slice for negative pads")
-    fill = 0 if rest[0] is None else scope.number(rest[0])
-    data, target = scope.index(source), scope.result(value)
-    if fill == meaning.zero_point[0]:
-        pad(scope, data, amounts, target, meaning.dtype)
-        return
-    number = scope.constant("fill", np.array([fill], meaning.numpy_dtype), meaning)
-    inputs = [data, scope.parameter("paddings", amounts), number]
-    version = pad_version(rank, meaning.dtype)
-    scope.operator("PADV2", inputs, [target], options("PadV2Options"), version)
-
-
-def _padded_by_gather(
-    scope: Scope, source: ir.Value, value: ir.Value, amounts: np.ndarray, mode: str
-) -> None:
-    """reflect, edge and wrap repeat elements: a GATHER along every axis that grows."""
-    names = {"reflect": "reflect", "edge": "edge", "wrap": "wrap"}
-    if mode not in names or (amounts < 0).any():
-        raise RefusedError(f"padding of mode '{mode}' has no TFLite operator")
-    meaning, shape = scope.quantization(value), list(scope.shape(source))
-    data = scope.index(source)
-    changing = [axis for axis, pair in enumerate(amounts) if pair.any()]
-    if not changing:
-        reshape(scope, data, scope.result(value), tuple(shape))
-    for axis in changing:
-        places = np.pad(np.arange(shape[axis]), tuple(amounts[axis]), mode=names[mode])  # type: ignore[call-overload]
-        shape[axis] = len(places)
-        target = (
-            scope.result(value)
-            if axis == changing[-1]
-            else scope.intermediate(f"{value.name}_axis_{axis}", shape, meaning, meaning.dtype)
-        )
-        gather(scope, data, places, axis, target, meaning.dtype)
-        data = target
-
-
 def _tile(scope: Scope, node: ir.Node) -> None:
     """Tile and Expand as CONCATENATION of copies, which every runtime has for every type."""
-    source, value = _ends(scope, node)
+    source, value = ends(scope, node)
     before, after = scope.shape(source), scope.shape(value)
     meaning = scope.quantization(value)
     data, shape = scope.index(source), [1] * (len(after) - len(before)) + list(before)
@@ -287,8 +181,6 @@ EMITTERS: dict[str, Emitter] = {
     **dict.fromkeys(("Tile", "Expand"), _tile),
     "Concat": _concat,
     "Gather": _gather,
-    "Pad": _pad,
-    "Slice": _slice,
     "Split": _split,
     "Transpose": _transpose,
 }

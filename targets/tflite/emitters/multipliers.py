@@ -62,10 +62,13 @@ def expect_scale(
     """
     real = scope.profile.scale(kind, factors, divisor)
     multiplier, shift = constants
-    if scope.numbers(multiplier).dtype == np.int64:
-        expect_fixed(scope, multiplier, shift, *split_scale(real))
-        return
-    fixed = quantize_multiplier(real)
+    try:
+        if scope.numbers(multiplier).dtype == np.int64:
+            expect_fixed(scope, multiplier, shift, *split_scale(real))
+            return
+        fixed = quantize_multiplier(real)
+    except ValueError as error:
+        raise RefusedError(str(error)) from error
     expect_fixed(scope, multiplier, shift, fixed.multiplier, fixed.shift)
 
 

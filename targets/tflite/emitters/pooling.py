@@ -9,6 +9,7 @@ import onnx_ir as ir
 from intaglio.passes.lower.arithmetic import fold_count
 from intaglio.passes.lower.refused import RefusedError
 from intaglio.targets.tflite.emitters.activations import Ending
+from intaglio.targets.tflite.emitters.attributes import integers
 from intaglio.targets.tflite.emitters.convolutions import limits
 from intaglio.targets.tflite.emitters.multipliers import (
     expect_equal,
@@ -17,14 +18,10 @@ from intaglio.targets.tflite.emitters.multipliers import (
     require_rounding,
 )
 from intaglio.targets.tflite.emitters.options import options
+from intaglio.targets.tflite.emitters.padding import pad_version
 from intaglio.targets.tflite.emitters.scope import Emitter, Scope, required
-from intaglio.targets.tflite.emitters.windows import (
-    VALID,
-    Window,
-    integers,
-    pad_version,
-    read_window,
-)
+from intaglio.targets.tflite.emitters.windows import VALID, Window, read_window
+from intaglio.targets.tflite.resolver import MICRO_PROFILE
 from intaglio.transforms.fixed_point import quantize_multiplier
 
 
@@ -47,6 +44,11 @@ def _mean(scope: Scope, node: ir.Node) -> None:
     fixed = quantize_multiplier(meaning.scale[0] / output.scale[0])
     divided = fold_count(fixed, count if kind == "mean" else 1)
     expect_fixed(scope, node.inputs[3], node.inputs[4], *divided)
+    if kind == "sum" and scope.profile.name != MICRO_PROFILE:
+        raise RefusedError(
+            "LiteRT's reference SUM does not give the sum (2.3)",
+            "use ReduceMean, or lower for TFLite Micro: --set lower.to_integer.profile=tflm",
+        )
     ending = Ending(scope, value, limits(scope, node), fuses=False)
     _reduce(scope, kind.upper(), node, ending.target)
     ending.finish()

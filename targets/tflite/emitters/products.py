@@ -23,6 +23,7 @@ from intaglio.targets.tflite.emitters.multipliers import (
 )
 from intaglio.targets.tflite.emitters.options import options
 from intaglio.targets.tflite.emitters.scope import Scope, required
+from intaglio.targets.tflite.emitters.transposes import reshape
 
 PRODUCTS = frozenset({"MatMulInteger", "MatMulInteger16", "MatMulInteger16By16"})
 
@@ -91,9 +92,3 @@ def _batched(scope: Scope, rescale: ir.Node, node: ir.Node, sums: Accumulator) -
     version = 3 if output.dtype == "int16" else 2
     scope.operator("BATCH_MATMUL", inputs, [ending.target], options("BatchMatMulOptions"), version)
     ending.finish()
-
-
-def reshape(scope: Scope, source: int, target: int, shape: tuple[int, ...]) -> None:
-    """Appends a RESHAPE."""
-    constant = scope.parameter("shape", shape)
-    scope.operator("RESHAPE", [source, constant], [target], options("ReshapeOptions"))

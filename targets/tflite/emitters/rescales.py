@@ -6,13 +6,19 @@ import onnx_ir as ir
 
 from intaglio.errors import InternalError
 from intaglio.passes.lower.refused import RefusedError
-from intaglio.targets.tflite.emitters.activations import Ending, clamp
+from intaglio.targets.tflite.emitters.activations import (
+    RELUS,
+    Ending,
+    Limits,
+    Relu,
+    activation_limits,
+    clamp,
+)
 from intaglio.targets.tflite.emitters.convolutions import (
     CONVOLUTIONS,
     TRANSPOSED,
     accumulator,
     emit_convolution,
-    emit_transposed,
     limits,
 )
 from intaglio.targets.tflite.emitters.multipliers import (
@@ -23,6 +29,8 @@ from intaglio.targets.tflite.emitters.multipliers import (
 from intaglio.targets.tflite.emitters.options import options
 from intaglio.targets.tflite.emitters.products import PRODUCTS, emit_product
 from intaglio.targets.tflite.emitters.scope import Emitter, Scope, required
+from intaglio.targets.tflite.emitters.transposed import emit_transposed
+from intaglio.transforms.scales import TensorQuantization
 
 
 def _rescale(scope: Scope, node: ir.Node) -> None:
@@ -54,21 +62,48 @@ def _quantize(scope: Scope, node: ir.Node, centering: ir.Node | None) -> None:
     scope.claim(cast)
     source, value = required(cast.inputs[0]), node.outputs[0]
     meaning, output = scope.quantization(source), scope.quantization(value)
-    require_rounding(scope, node, "requantize", meaning.dtype)
     if zero_point is not None or meaning.zero_point[0] != 0:
         expect_zero_point(scope, zero_point, meaning)
     expect_zero_point(scope, node.inputs[3], output)
-    expect_scale(scope, "requantize", node.inputs[1:3], meaning.scale, output.scale[0])
     bounds = limits(scope, node)
     if meaning == output and bounds != (output.minimum, output.maximum):
         clamp(scope, scope.index(source), value, bounds)
         return
+    relu = _relu(scope, node, meaning, output, bounds)
+    if relu is not None:
+        inputs, outputs = [scope.index(source)], [scope.result(value)]
+        scope.operator(relu.operator, inputs, outputs, None, relu.versions[1])
+        return
+    require_rounding(scope, node, "requantize", meaning.dtype)
+    expect_scale(scope, "requantize", node.inputs[1:3], meaning.scale, output.scale[0])
     ending = Ending(scope, value, bounds, fuses=False)
     version = 2 if output.dtype == "int16" else 1
-    scope.operator(
-        "QUANTIZE", [scope.index(source)], [ending.target], options("QuantizeOptions"), version
-    )
+    chosen = options("QuantizeOptions")
+    scope.operator("QUANTIZE", [scope.index(source)], [ending.target], chosen, version)
     ending.finish()
+
+
+def _relu(
+    scope: Scope,
+    node: ir.Node,
+    meaning: TensorQuantization,
+    output: TensorQuantization,
+    bounds: Limits,
+) -> Relu | None:
+    """The operator that rescales int16 so and clamps to just these bounds."""
+    if (meaning.dtype, output.dtype) != ("int16", "int16"):
+        return None
+    if bounds == (output.minimum, output.maximum):
+        return None
+    try:
+        require_rounding(scope, node, "relu", meaning.dtype)
+        expect_scale(scope, "relu", node.inputs[1:3], meaning.scale, output.scale[0])
+    except RefusedError:
+        return None
+    for relu in RELUS:
+        if relu.rescales(scope.profile) and activation_limits(relu.activation, output) == bounds:
+            return relu
+    return None
 
 
 EMITTERS: dict[str, Emitter] = dict.fromkeys(

@@ -11,8 +11,8 @@ from intaglio.passes.lower.resize import nearest_places
 from intaglio.targets.tflite.emitters.moves import gather
 from intaglio.targets.tflite.emitters.multipliers import expect_equal
 from intaglio.targets.tflite.emitters.options import options
-from intaglio.targets.tflite.emitters.products import reshape
 from intaglio.targets.tflite.emitters.scope import Emitter, Scope
+from intaglio.targets.tflite.emitters.transposes import reshape
 from intaglio.transforms.resize import linear_neighbors
 
 #: Coordinate modes of the kernels: the two flags, and what linear positions they mean in ONNX.
@@ -47,8 +47,9 @@ def _same_taps(
 ) -> bool:
     for axis in (0, 1):
         wanted = linear_neighbors(before[axis], after[axis], mode)
-        stated = taps[3 * axis : 3 * axis + 3]
-        if not all(np.array_equal(a, b) for a, b in zip(wanted, stated, strict=True)):
+        lower, upper, weight = taps[3 * axis : 3 * axis + 3]
+        pairs = ((wanted.lower, lower), (wanted.upper, upper), (wanted.weight, weight))
+        if not all(np.array_equal(first, second) for first, second in pairs):
             return False
     return True
 

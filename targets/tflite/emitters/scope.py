@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from intaglio.errors import InternalError
 from intaglio.passes.annotations import LAYOUT_KEY, get_quantization
@@ -36,6 +36,9 @@ class Scope:
         profile: The arithmetic profile.
         operators: Names of the operators emitted so far, in order.
         notes: What the report should say of this file.
+        reordered: Results whose channels are in another order than the graph's.
+        blocks_by_transpose: Whether DEPTH_TO_SPACE and SPACE_TO_DEPTH are written as TRANSPOSE
+            between RESHAPEs, for devices that lack them.
     """
 
     def __init__(self, model: ir.Model, profile: str, description: str) -> None:
@@ -43,6 +46,8 @@ class Scope:
         self.file = FileBuilder(description)
         self.operators: list[str] = []
         self.notes: list[str] = []
+        self.reordered: set[ir.Value] = set()
+        self.blocks_by_transpose = False
         self.measured = Measured(model)
         self._tensors: dict[ir.Value, int] = {}
         self._constants: dict[Any, int] = {}
@@ -127,18 +132,28 @@ class Scope:
         return source
 
     def behind(self, value: ir.Value) -> ir.Value:
-        """The result of a spatial node behind its own Transpose, or of a move behind a Cast.
+        """The result of a spatial node, behind the Transpose that belongs to it."""
+        node = self._only_reader(self.narrowed(value))
+        if node is None or not is_inside(node):
+            raise RefusedError("only two-dimensional spatial operators have TFLite kernels")
+        self.claim(node)
+        return self.narrowed(node.outputs[0])
+
+    def narrowed(self, value: ir.Value) -> ir.Value:
+        """The result of a move, behind a Cast from int32.
 
         Moves without an int16 kernel in onnxruntime run on int32; TFLite's take int16.
         """
+        node = self._only_reader(value)
+        wide = self.dtype(value) == "int32"
+        if not wide or node is None or node.op_type != "Cast":
+            return value
+        self.claim(node)
+        return node.outputs[0]
+
+    def _only_reader(self, value: ir.Value) -> ir.Node | None:
         uses = list(value.uses())
-        if len(uses) == 1 and not value.is_graph_output():
-            node = uses[0].node
-            narrowing = node.op_type == "Cast" and self.dtype(node.outputs[0]) in _NARROW
-            if is_inside(node) or narrowing:
-                self.claim(node)
-                return self.behind(node.outputs[0])
-        return value
+        return uses[0].node if len(uses) == 1 and not value.is_graph_output() else None
 
     # -- the file ------------------------------------------------------------------------------
 
@@ -187,7 +202,11 @@ class Scope:
         if value in self._tensors:
             raise InternalError(f"'{value.name}' is made twice")
         meaning = self.quantization(value) if dtype in _NARROW else None
-        index = self._tensor(str(value.name), self.shape(value), dtype, meaning)
+        # A name stands for the values that it has in the source.
+        name = str(value.name)
+        if value in self.reordered:
+            name = self._fresh(f"{name}_reordered")
+        index = self._tensor(name, self.shape(value), dtype, meaning)
         self._tensors[value] = index
         return index
 
@@ -212,7 +231,7 @@ class Scope:
             )
         return self._constants[key]
 
-    def parameter(self, name: str, numbers: Sequence[int] | NDArray[Any]) -> int:
+    def parameter(self, name: str, numbers: ArrayLike) -> int:
         """A constant int32 vector: a shape, axes, amounts of padding."""
         return self.constant(name, np.asarray(numbers, np.int32))
 

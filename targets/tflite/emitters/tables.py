@@ -1,9 +1,9 @@
-"""Table: the TFLite operator whose kernel has exactly these 256 entries, else a GATHER."""
+"""Functions of one tensor: the operator whose kernel has exactly these entries, else a GATHER."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,66 +11,61 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from intaglio.passes.lower.refused import RefusedError
-from intaglio.targets.tflite.emitters.activations import activation_limits
+from intaglio.targets.tflite.emitters.activations import RELUS, activation_limits
+from intaglio.targets.tflite.emitters.multipliers import expect_equal
 from intaglio.targets.tflite.emitters.options import options
 from intaglio.targets.tflite.emitters.scope import Emitter, Scope, required
+from intaglio.targets.tflite.resolver import MICRO_OPERATORS, MICRO_PROFILE
 from intaglio.targets.tflite.schema import schema
 from intaglio.transforms.fixed_point import quantize_multiplier, requantize
-from intaglio.transforms.kernel_tables import hard_swish_table, leaky_relu_table
+from intaglio.transforms.function_tables import function_table, function_table_int16
+from intaglio.transforms.kernel_tables import leaky_relu_table
+from intaglio.transforms.logistic import (
+    INT16_OUTPUT_SCALE,
+    LOGISTIC_OUTPUT,
+    TANH_OUTPUT,
+    logistic_scale,
+    tanh_scale,
+)
 from intaglio.transforms.profiles import Profile
 from intaglio.transforms.scales import TensorQuantization
-from intaglio.transforms.tables import bind, table_int8, table_int16
 
 _CODES = np.arange(-128, 128, dtype=np.int64)
+#: Decimal digits of the slopes that are tried for a table, and how many of each.
+_DIGITS = 4
+_MOST_SLOPES = 64
 
 
-class Lookup(NamedTuple):
-    """An operator that both runtimes of TFLite or one of them compute by a table of its own.
+class Function(NamedTuple):
+    """A TFLite operator of one tensor.
 
     Attributes:
         operator: Its name.
-        version: Its version for int8.
-        function: The real function.
-        output: Scale and zero point that its result must have; None for any.
-        profiles: Where its entries are the function rounded once. Measured on LiteRT 2.3's
-            reference kernels and TFLite Micro; elsewhere it rounds otherwise or is missing.
-        options: Table of its options and their fields, or None.
+        onnx: ONNX operator that it is, and its attributes.
+        versions: For int8 and int16; None where it has no such kernel.
+        options: Table of its options and their fields; None where it has none.
+        output: Scale and zero point that its int8 result must have; None for any.
     """
 
     operator: str
-    version: int
-    function: Callable[[NDArray[np.float64]], NDArray[np.float64]]
-    output: tuple[float, int] | None
-    profiles: tuple[str, ...]
+    onnx: tuple[str, dict[str, Any]]
+    versions: tuple[int, int | None]
     options: tuple[str, dict[str, Any]] | None = None
+    output: tuple[float, int] | None = None
 
 
-_BOTH = ("tflm", "litert")
-LOOKUPS = (
-    Lookup("LOGISTIC", 2, bind("Sigmoid"), (1 / 256, -128), _BOTH),
-    Lookup("TANH", 2, bind("Tanh"), (1 / 128, 0), _BOTH),
-    Lookup("ABS", 2, bind("Abs"), None, ("tflm",), ("AbsOptions", {})),
-    Lookup("RSQRT", 2, lambda x: 1.0 / np.sqrt(x), None, ("tflm",)),
-    Lookup("EXP", 2, bind("Exp"), None, ("litert",), ("ExpOptions", {})),
-    Lookup("LOG", 2, bind("Log"), None, ("litert",)),
-    Lookup("GELU", 2, bind("Gelu"), None, ("litert",), ("GeluOptions", {"approximate": False})),
-    Lookup(
-        "GELU",
-        2,
-        bind("Gelu", {"approximate": "tanh"}),
-        None,
-        ("litert",),
-        ("GeluOptions", {"approximate": True}),
+# ELU is missing: LiteRT's reference kernels, on which every file is run, have none.
+_FUNCTIONS = (
+    Function("LOGISTIC", ("Sigmoid", {}), (2, None), None, LOGISTIC_OUTPUT),
+    Function("TANH", ("Tanh", {}), (2, None), None, TANH_OUTPUT),
+    Function("HARD_SWISH", ("HardSwish", {}), (1, None), ("HardSwishOptions", {})),
+    Function("ABS", ("Abs", {}), (2, None), ("AbsOptions", {})),
+    Function("EXP", ("Exp", {}), (2, 2), ("ExpOptions", {})),
+    Function("LOG", ("Log", {}), (2, 2)),
+    Function("GELU", ("Gelu", {}), (2, 2), ("GeluOptions", {"approximate": False})),
+    Function(
+        "GELU", ("Gelu", {"approximate": "tanh"}), (2, 2), ("GeluOptions", {"approximate": True})
     ),
-)
-#: Operators of LiteRT that look int16 values up in a table of 513 entries.
-_INT16 = ("EXP", "GELU")
-_ACTIVATIONS = schema.ActivationFunctionType
-#: Clamps by themselves: operator, activation and version.
-_RELUS = (
-    ("RELU", _ACTIVATIONS.RELU, 2),
-    ("RELU6", _ACTIVATIONS.RELU6, 2),
-    ("RELU_N1_TO_1", _ACTIVATIONS.RELU_N1_TO_1, 1),
 )
 
 
@@ -80,7 +75,7 @@ class Kernel(NamedTuple):
     Attributes:
         operator: Its name.
         version: Its version.
-        entries: Its 256 results.
+        entries: Its results.
         options: Its options.
     """
 
@@ -123,21 +118,17 @@ def _looked_up(scope: Scope, source: ir.Value, value: ir.Value, entries: NDArray
 
 
 def _interpolated(scope: Scope, node: ir.Node) -> None:
-    """int16: the operators of LiteRT that look up the same 513 entries."""
+    """int16: the operators of LiteRT that interpolate the same 513 entries."""
     source, value = required(node.inputs[0]), node.outputs[0]
     meaning, output = scope.quantization(source), scope.quantization(value)
     entries = scope.numbers(node.inputs[1])
-    for lookup in LOOKUPS:
-        if lookup.operator not in _INT16 or scope.profile.name != "litert":
-            continue
-        try:
-            found = table_int16(lookup.function, meaning, output)
-        except ValueError:
-            continue
-        if np.array_equal(found, entries) and lookup.options is not None:
-            chosen = options(lookup.options[0], **lookup.options[1])
+    for function, version in _available(scope.profile, "int16"):
+        name, attributes = function.onnx
+        found = function_table_int16(name, attributes, meaning, output, scope.profile)
+        if found is not None and np.array_equal(found, entries):
+            chosen = _named(function)
             inputs, outputs = [scope.index(source)], [scope.result(value)]
-            scope.operator(lookup.operator, inputs, outputs, chosen, lookup.version)
+            scope.operator(function.operator, inputs, outputs, chosen, version)
             return
     raise RefusedError(
         "no int16 kernel of TFLite computes this function as the graph does",
@@ -145,8 +136,42 @@ def _interpolated(scope: Scope, node: ir.Node) -> None:
     )
 
 
+def _sigmoid(scope: Scope, node: ir.Node) -> None:
+    """int16 LOGISTIC and TANH, which interpolate one table of sigmoids."""
+    source, value = required(node.inputs[0]), node.outputs[0]
+    meaning = scope.quantization(source)
+    natural = TensorQuantization("int16", (INT16_OUTPUT_SCALE,), (0,))
+    expect_equal(scope.quantization(value), natural)
+    logistic = node.op_type == "SigmoidInteger16"
+    wanted = (logistic_scale if logistic else tanh_scale)(meaning.scale[0])
+    stated = (scope.number(node.inputs[2]), scope.number(node.inputs[3]))
+    if stated != (wanted.multiplier, wanted.shift):
+        raise RefusedError("its constants are not those of its input scale")
+    name = "LOGISTIC" if logistic else "TANH"
+    scope.operator(name, [scope.index(source)], [scope.result(value)], None, 3)
+
+
+def _available(profile: Profile, dtype: str) -> Iterator[tuple[Function, int]]:
+    """The functions with a kernel of that type in the runtime of a profile."""
+    for function in _FUNCTIONS:
+        version = function.versions[dtype == "int16"]
+        present = profile.name != MICRO_PROFILE or function.operator in MICRO_OPERATORS
+        if present and version is not None:
+            yield function, version
+
+
+def _named(function: Function) -> Any:
+    if function.options is None:
+        return None
+    kind, fields = function.options
+    return options(kind, **fields)
+
+
 def kernels(
-    meaning: TensorQuantization, output: TensorQuantization, entries: NDArray[Any], profile: Profile
+    meaning: TensorQuantization,
+    output: TensorQuantization,
+    entries: NDArray[Any],
+    profile: Profile,
 ) -> Iterator[Kernel]:
     """The operators of TFLite with one int8 input, and what they compute here.
 
@@ -156,57 +181,49 @@ def kernels(
         entries: The wanted table, from which the slope of LEAKY_RELU is guessed.
         profile: The arithmetic profile.
     """
-    yield from _clamps(meaning, output, profile)
-    for lookup in LOOKUPS:
-        fixed = lookup.output is None or lookup.output == (output.scale[0], output.zero_point[0])
-        if fixed and profile.name in lookup.profiles:
-            try:
-                found = table_int8(lookup.function, meaning, output)
-            except ValueError:
-                continue  # not defined for some input
-            chosen = (
-                None if lookup.options is None else options(lookup.options[0], **lookup.options[1])
-            )
-            yield Kernel(lookup.operator, lookup.version, found, chosen)
-    with contextlib.suppress(ValueError):  # scales that HARD_SWISH does not take
-        entries_of = hard_swish_table(meaning, output)
-        yield Kernel("HARD_SWISH", 1, entries_of, options("HardSwishOptions"))
-    yield from _leaky_relus(meaning, output, entries, profile)
+    with contextlib.suppress(ValueError):  # scales too far apart for any multiplier
+        yield from _clamps(meaning, output, profile)
+    for function, version in _available(profile, "int8"):
+        if function.output not in (None, (output.scale[0], output.zero_point[0])):
+            continue
+        name, attributes = function.onnx
+        with contextlib.suppress(ValueError):  # scales that the kernel does not take
+            found = function_table(name, attributes, meaning, output, profile)
+            if found is not None:
+                yield Kernel(function.operator, version, found, _named(function))
+    with contextlib.suppress(ValueError):
+        yield from _leaky_relus(meaning, output, entries, profile)
 
 
 def _clamps(
     meaning: TensorQuantization, output: TensorQuantization, profile: Profile
 ) -> Iterator[Kernel]:
-    """RELU and its relatives; those of TFLite Micro but RELU do not rescale."""
-    ratio = np.float32(meaning.scale[0]) / np.float32(output.scale[0])
-    rounding = profile.rounding("requantize")
-    for operator, activation, version in _RELUS:
-        if (
-            operator != "RELU"
-            and (meaning != output or operator == "RELU_N1_TO_1")
-            and (profile.name != "litert")
-        ):
+    """RELU and its relatives."""
+    fixed = quantize_multiplier(profile.scale("relu", meaning.scale, output.scale[0]))
+    for relu in RELUS:
+        if not relu.rescales(profile) and meaning != output:
             continue
-        low, high = activation_limits(activation, output)
+        low, high = activation_limits(relu.activation, output)
         entries = requantize(
             _CODES - meaning.zero_point[0],
-            quantize_multiplier(float(ratio)),
-            rounding,
+            fixed,
+            profile.rounding("relu"),
             output.zero_point[0],
             low,
             high,
             "int8",
         )
-        yield Kernel(operator, version, entries, None)
+        if profile.name != MICRO_PROFILE or relu.operator in MICRO_OPERATORS:
+            yield Kernel(relu.operator, relu.versions[0], entries, None)
 
 
 def _leaky_relus(
     meaning: TensorQuantization, output: TensorQuantization, entries: NDArray[Any], profile: Profile
 ) -> Iterator[Kernel]:
     """LEAKY_RELU with the slopes that the table leaves possible, the roundest first."""
-    rounding = profile.rounding("leaky_relu")
+    rounding, narrow = profile.rounding("leaky_relu"), "leaky_relu" in profile.narrow
     for alpha in _slopes(meaning, output, entries):
-        found = leaky_relu_table(meaning, output, alpha, rounding)
+        found = leaky_relu_table(meaning, output, alpha, rounding, narrow)
         yield Kernel("LEAKY_RELU", 1, found, options("LeakyReluOptions", alpha=alpha))
 
 
@@ -219,18 +236,25 @@ def _slopes(
     inner = (steps < 0) & (entries > output.minimum) & (entries < output.maximum)
     if not inner.any():
         return []
-    half = output.scale[0] / 2
-    highest = float(np.min((levels[inner] - half) / steps[inner]))
-    lowest = float(np.max((levels[inner] + half) / steps[inner]))
-    if lowest > highest or highest < 0:
+    # Two roundings in a row are up to three quarters of a step off, not half a one.
+    slack = 0.75 * output.scale[0]
+    highest = float(np.min((levels[inner] - slack) / steps[inner]))
+    lowest = max(0.0, float(np.max((levels[inner] + slack) / steps[inner])))
+    if lowest > highest:
         return []
-    found = []
-    for digits in range(1, 5):
+    found: list[float] = []
+    for digits in range(1, _DIGITS + 1):
         unit = 10.0**-digits
         first, last = int(np.ceil(lowest / unit)), int(np.floor(highest / unit))
-        found += [n * unit for n in range(max(first, 0), min(last, first + 3) + 1)]
+        found += [n * unit for n in range(first, min(last, first + _MOST_SLOPES) + 1)]
     found += [2.0**-k for k in range(8) if lowest <= 2.0**-k <= highest]
-    return [float(np.float32(a)) for a in (*dict.fromkeys(found), (lowest + highest) / 2) if a >= 0]
+    found += np.linspace(lowest, highest, _MOST_SLOPES).tolist()
+    return list(dict.fromkeys(float(np.float32(alpha)) for alpha in found))
 
 
-EMITTERS: dict[str, Emitter] = {"Table": _table, "TableInterpolated": _interpolated}
+EMITTERS: dict[str, Emitter] = {
+    "SigmoidInteger16": _sigmoid,
+    "Table": _table,
+    "TableInterpolated": _interpolated,
+    "TanhInteger16": _sigmoid,
+}

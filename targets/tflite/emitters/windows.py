@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
-from intaglio.targets.tflite.emitters.options import options
+from intaglio.targets.tflite.emitters.attributes import integers, pair
+from intaglio.targets.tflite.emitters.padding import pad
 from intaglio.targets.tflite.emitters.scope import Scope
 from intaglio.targets.tflite.schema import schema
 from intaglio.transforms.scales import TensorQuantization
@@ -100,18 +100,6 @@ def read_window(
     )
 
 
-def integers(node: ir.Node, name: str, default: Sequence[int]) -> list[int]:
-    """A list attribute of integers, or ``default``."""
-    found = node.attributes.get(name)
-    return list(default) if found is None else [int(v) for v in found.as_ints()]
-
-
-def pair(node: ir.Node, name: str) -> tuple[int, int]:
-    """An attribute for H and W, 1 and 1 where it is left out."""
-    first, second = integers(node, name, [1, 1])
-    return first, second
-
-
 def padded(
     scope: Scope, source: int, meaning: TensorQuantization, shape: Sequence[int], window: Window
 ) -> int:
@@ -134,15 +122,3 @@ def padded(
     target = scope.intermediate("padded", grown, meaning, meaning.dtype)
     pad(scope, source, amounts, target, meaning.dtype)
     return target
-
-
-def pad(scope: Scope, source: int, amounts: Any, target: int, dtype: str) -> None:
-    """Appends a PAD with the zero point."""
-    constant = scope.parameter("paddings", amounts)
-    version = pad_version(len(amounts), dtype)
-    scope.operator("PAD", [source, constant], [target], options("PadOptions"), version)
-
-
-def pad_version(rank: int, dtype: str) -> int:
-    """Lowest version of PAD and PADV2 that pads tensors of this rank and type."""
-    return 4 if rank > 4 else 3 if dtype == "int16" else 2

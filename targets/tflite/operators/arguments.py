@@ -208,6 +208,8 @@ def as_int64(scope: Scope, tensor: Tensor | None) -> ir.Value | NDArray[np.int64
     if array is not None:
         return array.astype(np.int64)
     value = scope.value(tensor)
+    if any(isinstance(d, int) and d > _LONGEST for d in scope.shape(value)):
+        raise scope.damaged(f"has a shape of {list(scope.shape(value))} sizes")
     if value.dtype == ir.DataType.INT64:
         return value
     cast: ir.Value = scope.node("Cast", [value], {"to": int(ir.DataType.INT64)}, dtype="int64")

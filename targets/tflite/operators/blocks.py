@@ -31,12 +31,38 @@ def read_depth_to_space(scope: Scope, operator: Operator) -> None:
     block = int(operator.options.blockSize)
     if len(scope.shape(value)) != 4 or block < 1:
         raise scope.damaged(f"makes blocks of {block} of a {len(scope.shape(value))}-D tensor")
-    if block > 1:
+    deep = operator.name == "DEPTH_TO_SPACE"
+    cut, unit = (
+        (scope.shape(value)[3:], block * block) if deep else (scope.shape(value)[1:3], block)
+    )
+    if any(isinstance(dim, int) and dim % unit for dim in cut):
+        raise scope.damaged(f"makes blocks of {block} of {list(scope.shape(value))}")
+    if value.dtype is not None and not value.dtype.is_floating_point():
+        value = _block_of_integers(scope, operator, value, block)
+    elif block > 1:
         first = scope.channels_first(value)
         kind = "DepthToSpace" if operator.name == "DEPTH_TO_SPACE" else "SpaceToDepth"
         mode = {"mode": "DCR"} if kind == "DepthToSpace" else {}
         value = scope.channels_last(scope.node(kind, [first], {"blocksize": block, **mode}))
     scope.give(operator.outputs[0], value)
+
+
+def _block_of_integers(scope: Scope, operator: Operator, value: ir.Value, block: int) -> ir.Value:
+    """The same of plain integers, for which onnxruntime has no kernel."""
+    batch, (height, width, channels) = _dims(scope, operator, value)
+    front = 0 if batch is None else batch
+    if operator.name == "DEPTH_TO_SPACE":
+        kept = channels // (block * block)
+        split, order = [front, height, width, block, block, kept], [0, 1, 3, 2, 4, 5]
+        final = [front, height * block, width * block, kept]
+    else:
+        rows, columns = height // block, width // block
+        split, order = [front, rows, block, columns, block, channels], [0, 1, 3, 2, 4, 5]
+        final = [front, rows, columns, channels * block * block]
+    cut = scope.node("Reshape", [value, vector(split)])
+    turned = scope.node("Transpose", [cut], {"perm": order})
+    found: ir.Value = scope.node("Reshape", [turned, vector(final)])
+    return found
 
 
 def read_space_to_batch(scope: Scope, operator: Operator) -> None:

@@ -22,6 +22,9 @@ from intaglio.targets.tflite.operators.windows import (
 from intaglio.targets.tflite.schema import schema
 from intaglio.targets.tflite.scope import NONE, Operator, Reader, Scope, Tensor
 
+# ``TfLitePadding`` in custom options.
+_CUSTOM_SAME, _CUSTOM_VALID = 1, 2
+
 _BIND = "bind open dimensions with --shape NAME=1,96,96,3"
 
 
@@ -67,23 +70,33 @@ def read_depthwise_conv(scope: Scope, operator: Operator) -> None:
 
 
 def read_transpose_conv(scope: Scope, operator: Operator) -> None:
-    """TRANSPOSE_CONV: ConvTranspose, cropped to the output shape that its first input states."""
+    """TRANSPOSE_CONV: ConvTranspose, cropped to the output shape that its first input states.
+
+    The kernel scatters input ``i`` to ``i * stride - pad``, where ``pad`` is what the convolution
+    from the output to the input would have (``transpose_conv.h`` of the reference kernels).
+    """
     x, weight = _operands(scope, operator, 2, 1)
     options = operator.options
     wanted = sizes(scope, operator.inputs[0])
     if len(wanted) != 4:
         raise scope.damaged(f"has an output shape of {len(wanted)} numbers")
     strides = (options.strideH, options.strideW)
-    bias = given(operator, 3)
-    _transposed(scope, operator, (x, weight, bias), strides, wanted[1:3], options.padding)
+    check_positive(scope, "stride", strides)
+    crops = []
+    for size, kernel, stride in zip(wanted[1:3], weight.shape[1:3], strides, strict=True):
+        if not isinstance(size, int):
+            scope.refuse(operator, "its output size is open", _BIND)
+        same = options.padding == schema.Padding.SAME
+        crops.append((same_padding(size, kernel, stride)[0] if same else 0, size))
+    _transposed(scope, operator, (x, weight, given(operator, 3)), strides, crops)
 
 
 def read_transpose_conv_bias(scope: Scope, operator: Operator) -> None:
     """MediaPipe's Convolution2DTransposeBias: input, weight, bias, the rest in custom options.
 
     The options are the C struct ``TfLiteTransposeConvParams``: padding (1 SAME, 2 VALID), stride
-    in width and in height, all int32. The output is as large as the convolution can make it
-    (VALID) or the input times the stride (SAME).
+    in width and in height, all int32. The operator finds its output size itself; with SAME it
+    crops ``max(0, kernel - (size - 1) % stride - 1)`` in all.
     Source: mediapipe/util/tflite/operations/transpose_conv_bias.cc
     """
     x, weight = _operands(scope, operator, 0, 1)
@@ -91,17 +104,17 @@ def read_transpose_conv_bias(scope: Scope, operator: Operator) -> None:
         padding, stride_w, stride_h = struct.unpack_from("<iii", operator.custom_options)
     except struct.error as error:
         raise scope.damaged("has no options") from error
-    if padding not in (1, 2):
+    if padding not in (_CUSTOM_SAME, _CUSTOM_VALID):
         raise scope.damaged(f"has the unknown padding {padding}")
     strides = (stride_h, stride_w)
     check_positive(scope, "stride", strides)
-    wanted: list[int | str | None] = []
+    crops = []
     for size, kernel, stride in zip(scope.shape(x)[1:3], weight.shape[1:3], strides, strict=True):
         if not isinstance(size, int):
             scope.refuse(operator, "its input size is open", _BIND)
-        wanted.append(size * stride if padding == 1 else (size - 1) * stride + kernel)
-    kind = schema.Padding.SAME if padding == 1 else schema.Padding.VALID
-    _transposed(scope, operator, (x, weight, given(operator, 2)), strides, wanted, kind)
+        total = max(0, kernel - (size - 1) % stride - 1) if padding == _CUSTOM_SAME else 0
+        crops.append((total // 2, stride * (size - 1) + kernel - total))
+    _transposed(scope, operator, (x, weight, given(operator, 2)), strides, crops)
 
 
 def _operands(scope: Scope, operator: Operator, x: int, weight: int) -> tuple[Tensor, Tensor]:
@@ -143,25 +156,18 @@ def _transposed(
     operator: Operator,
     operands: tuple[Tensor, Tensor, Tensor | None],
     strides: Sequence[int],
-    wanted: Sequence[int | str | None],
-    padding: int,
+    crops: Sequence[tuple[int, int]],
 ) -> None:
-    """ConvTranspose whose result is cropped (or filled up) to the wanted size.
-
-    The kernel scatters each input to ``i * stride - pad``, where ``pad`` is what the convolution
-    from the output to the input would have (``transpose_conv.h`` of the reference kernels).
-    """
+    """ConvTranspose; ``crops`` are what to cut off before, and the size to keep."""
     x, weight, bias = operands
-    check_positive(scope, "stride", strides)
     check_positive(scope, "kernel", weight.shape[1:3])
     begins, ends, fills = [], [], []
-    dims = zip(scope.shape(x)[1:3], wanted, weight.shape[1:3], strides, strict=True)
-    for size, target, kernel, stride in dims:
-        if not isinstance(size, int) or not isinstance(target, int):
-            scope.refuse(operator, "its input or output size is open", _BIND)
-        begin = same_padding(target, kernel, stride)[0] if padding == schema.Padding.SAME else 0
+    dims = zip(scope.shape(x)[1:3], crops, weight.shape[1:3], strides, strict=True)
+    for size, (begin, target), kernel, stride in dims:
+        if not isinstance(size, int):
+            scope.refuse(operator, "its input size is open", _BIND)
         end = (size - 1) * stride + kernel - begin - target
-        if target < 1 or -end >= max(stride, 1):
+        if target < 1 or -end >= stride:
             scope.refuse(
                 operator,
                 f"its output of {target} is larger than its input of {size} can make",

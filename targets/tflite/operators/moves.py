@@ -94,10 +94,18 @@ def read_unpack(scope: Scope, operator: Operator) -> None:
 
 
 def read_concatenation(scope: Scope, operator: Operator) -> None:
-    """CONCATENATION with its fused activation."""
+    """CONCATENATION with its fused activation.
+
+    Inputs in another scale than the result's are requantized in uint8 alone: the other kernels
+    copy integers.
+    """
     rank = len(scope.shape(operator.inputs[0]))
     axis = one_axis(scope, int(operator.options.axis), rank)
-    values = [scope.value(tensor) for tensor in operator.inputs]
+    unsigned = operator.outputs[0].dtype == "uint8"
+    values = [
+        scope.value(tensor) if unsigned else moving(scope, operator, tensor)
+        for tensor in operator.inputs
+    ]
     value = values[0] if len(values) == 1 else scope.node("Concat", values, {"axis": axis})
     scope.give(operator.outputs[0], value, operator.options.fusedActivationFunction)
 

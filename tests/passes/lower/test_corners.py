@@ -40,10 +40,6 @@ def test_corner_is_right(name, activations, io):
     model = ACCEPTED[name]()
     if name.startswith("gemm"):
         model = canonical(model)  # there are many ways to write a Gemm, and one to quantize it
-    if name == "constant_times_x" and activations == "int16":
-        with pytest.raises(UnsupportedError, match="computed int16"):
-            convert(model, feeds_of(model), Options(activations=activations))
-        return
     assert check(model, feeds_of(model), Options(activations=activations, io=io)) is not None
 
 

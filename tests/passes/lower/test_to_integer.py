@@ -75,10 +75,6 @@ def integer_outputs(model, feeds):
 def test_integers_equal_float_arithmetic_within_its_rounding(name, activations):
     build, allowed = GRAPHS[name]
     model, feeds = quantize(build(), activations)
-    if activations == "int16" and name == "matmul_computed":
-        with pytest.raises(UnsupportedError, match="computed int16"):
-            lower(model)
-        return
     integer = lower(model)
     assert find_float_tensors(integer) == []
     onnx.checker.check_model(ir.to_proto(integer))
