@@ -72,6 +72,7 @@ def bundle(console: Console, data: Mapping[str, Any]) -> None:
         value = f"{row['value']:,.4g}" if row["unit"] == "ms" else f"{row['value']:,.0f}"
         table.add_row(row["artifact"], row["name"], value, row["unit"], row["how"])
     console.print(table)
+    _operators(console, data["reports"])
     _left_to_cpu(console, data["reports"])
     table = _table("step", "for", right=("changes", "skips"))
     for step in data["steps"]:
@@ -211,11 +212,24 @@ def _table(*left: str, right: Sequence[str] = ()) -> Table:
     return table
 
 
+def _operators(console: Console, reports: Mapping[str, Any]) -> None:
+    """Operators of the files whose report counts them by name."""
+    table = _table("artifact", "operators", "looked up in a table")
+    for path, report in reports.items():
+        counts = report.get("operators")
+        if isinstance(counts, Mapping):
+            named = ", ".join(f"{name} {count}" for name, count in counts.items())
+            table.add_row(path, named, escape(", ".join(report.get("looked_up", []))))
+    if table.row_count:
+        console.print(table)
+
+
 def _left_to_cpu(console: Console, reports: Mapping[str, Any]) -> None:
     """Operators that an NPU does not take, and why."""
     table = _table("not on the NPU", "operator", "tensor", "reason")
     for path, report in reports.items():
-        for row in report.get("operators", []):
+        rows = report.get("operators", [])
+        for row in [] if isinstance(rows, Mapping) else rows:
             if row["on"] == "CPU":
                 table.add_row(path, row["operator"], escape(row["tensor"]), escape(row["reason"]))
     if table.row_count:

@@ -39,12 +39,13 @@ class OutputNoise:
         self._reference: list[dict[str, NDArray[Any]]] = []
         self._power = dict.fromkeys(self._names, 0.0)
         self._batch = min(batch_size(model), samples)
+        each = data.fixed_batch or self._batch
         held = 0
         for found in Runner(model, self._names, outputs=False).stream(
             data, batch=self._batch, limit=samples
         ):
             self._reference.append({name: found[name] for name in self._names})
-            self._samples = min(self._samples + self._batch, samples)
+            self._samples = min(self._samples + each, samples)
             for name in self._names:
                 self._power[name] += _power(found[name])
                 held += found[name].nbytes

@@ -53,7 +53,7 @@ class ReuseConfig(PassConfig):
         clearance: How far below zero a dead channel has to stay, as a share of what it varied.
         worthwhile: Copies are made where the error power that the 8 bits of the channels cost at
             the output falls to this share.
-        matters: Channels are looked at where that power is this share of the sum over all layers.
+        matters: Channels are looked at where that power is this share of that of all channels.
         shortlist: Channels of a layer whose cost at the output is measured.
         samples: Use only the first so many samples to find dead channels; None for all.
         trial_samples: Measure errors at the output on the first so many samples.
@@ -61,7 +61,7 @@ class ReuseConfig(PassConfig):
 
     most: int = Field(default=4, ge=2)
     clearance: float = Field(default=0.5, ge=0.0)
-    worthwhile: float = Field(default=0.8, gt=0.0, lt=1.0)
+    worthwhile: float = Field(default=0.7, gt=0.0, lt=1.0)
     matters: float = Field(default=0.03, ge=0.0, le=1.0)
     shortlist: int = Field(default=12, ge=1)
     samples: int | None = Field(default=None, ge=1)
@@ -115,17 +115,19 @@ class ReuseChannels(DataPass):
         made: dict[str, list[Copies]] = {}
         if any(len(found) for found in dead.values()):
             noise = OutputNoise(model, self.require_data(), self.config.trial_samples)
-            costs = {chain.name: noise.measure(model, plan_of(chain)) for chain in chains}
+            everything = {name: q for chain in chains for name, q in plan_of(chain).items()}
+            least = self.config.matters * noise.measure(model, everything)
             for number, chain in enumerate(chains):
                 found = dead[chain.name]
                 if not len(found):
                     continue
-                if costs[chain.name] < self.config.matters * sum(costs.values()):
+                cost = noise.measure(model, plan_of(chain))
+                if not cost > least:
                     skips.append(_skip(chain, len(found), "8 bits cost little at the output here"))
                     continue
                 powers = self._powers(model, chain, found, observed[chain.name], noise)
                 copies = self._allot(chain, found, powers)
-                share = self._try(model, chain, copies, costs[chain.name], noise)
+                share = self._try(model, chain, copies, cost, noise)
                 if share < self.config.worthwhile:
                     made[chain.name] = copies
                     for link in chain.links[1:]:

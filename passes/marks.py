@@ -13,6 +13,9 @@ PROFILE_KEY = "intaglio.profile"
 #: What was repaired on reading: sentences, one a line.
 WARNINGS_KEY = "intaglio.warnings"
 
+#: Float types of the file that have become float32, separated by commas.
+NARROWED_KEY = "intaglio.source_dtype"
+
 #: Reason of the skip of every step that has nothing to do on a quantized model.
 ALREADY_QUANTIZED = "the model is quantized already; its own scales are kept"
 

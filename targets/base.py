@@ -206,7 +206,7 @@ class Target(abc.ABC):
     def __init__(self, config: TargetConfig | None = None) -> None:
         self.config = self.Config() if config is None else config
 
-    def require_tools(self) -> None:
+    def require_tools(self) -> None:  # noqa: B027 - most targets need none
         """Looks for the outside tools that :meth:`emit` needs; called before any work is done.
 
         Raises:

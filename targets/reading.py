@@ -7,7 +7,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-_TFLITE = b"TFL3"
+from intaglio.targets.tflite.flatbuffer import IDENTIFIER
 
 
 def read_model(path: str | Path, shapes: Mapping[str, Sequence[int]] | None = None) -> ir.Model:
@@ -40,6 +40,6 @@ def is_tflite(path: Path) -> bool:
     """Whether a file starts like a TFLite file; False for what cannot be read."""
     try:
         with path.open("rb") as stream:
-            return stream.read(8)[4:] == _TFLITE
+            return stream.read(8)[4:] == IDENTIFIER
     except OSError:
         return False

@@ -71,6 +71,7 @@ class Profile:
         version_read: the runtime and version that the table was read from.
         int16_roundings: the same for int16 activations with int8 weights and int64 bias.
         narrow: kinds whose real scale the runtime computes in float32, the others in float64.
+        narrow_product: kinds whose factors it multiplies in float32 and divides in float64.
         kernels: how it computes the functions of :data:`FUNCTION_KERNELS` of 8-bit tensors.
         int16_kernels: the same for 16-bit tensors.
     """
@@ -81,11 +82,12 @@ class Profile:
     version_read: str
     int16_roundings: Mapping[str, Rounding]
     narrow: frozenset[str] = frozenset()
+    narrow_product: frozenset[str] = frozenset()
     kernels: Mapping[str, str] = field(default_factory=dict)
     int16_kernels: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not self.narrow <= set(KINDS):
+        if not self.narrow | self.narrow_product <= set(KINDS):
             raise ValueError(f"narrow of profile {self.name!r} must be some of {KINDS}")
         for which in ("kernels", "int16_kernels"):
             chosen = dict(getattr(self, which))
@@ -134,11 +136,13 @@ class Profile:
         Returns:
             ``product of factors / divisor``: float64, exact to that precision.
         """
-        dtype = np.float32 if kind in self.narrow else np.float64
+        dtype = np.float32 if kind in self.narrow | self.narrow_product else np.float64
         with np.errstate(over="ignore", under="ignore"):
             product = np.asarray(factors[0], dtype)
             for factor in factors[1:]:
                 product = product * np.asarray(factor, dtype)
+            if kind in self.narrow_product:
+                product, dtype = product.astype(np.float64), np.float64
             return np.asarray(product / np.asarray(divisor, dtype)).astype(np.float64)
 
     def kernel(self, function: str, activation_dtype: str = "int8") -> str:
@@ -194,7 +198,8 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                 int16_roundings=_table(
                     Rounding.DOUBLE, **_TFLITE_INT16, fully_connected=Rounding.REAL
                 ),
-                narrow=frozenset({"mul", "batch_matmul", "relu", "prelu", "leaky_relu", "abs"}),
+                narrow=frozenset({"mul", "relu", "prelu", "leaky_relu", "abs"}),
+                narrow_product=frozenset({"batch_matmul"}),
                 kernels={"logistic": "table", "tanh": "table", "elu": "table", **_LITERT_TABLES},
                 int16_kernels={**_INT16_KERNELS, **_LITERT_TABLES},
             ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,7 +86,7 @@ def _resnet8(zoo: Path, data: Path) -> Case:
 
 def _mnist(zoo: Path, data: Path) -> Case:
     images, labels = datasets.read_mnist(data / "mnist", "t10k")
-    samples = np.asarray(images[..., None] / np.float32(255), np.float32)
+    samples = _unit(images[..., None])
 
     def drawn(seed: int) -> NDArray[np.int64]:
         return pick(1000, 200, seed)
@@ -108,7 +109,7 @@ def _vww(zoo: Path, data: Path) -> Case:
     files = datasets.image_files(data / "imagenet_crops", "*.jpg")
 
     def scaled(pictures: Sequence[Image.Image]) -> FloatArray:
-        return np.stack([_pixels(picture, (96, 96)) for picture in pictures]) / np.float32(255)
+        return _unit(np.stack([_pixels(picture, (96, 96)) for picture in pictures]))
 
     def tests() -> list[TestSet]:
         pictures = [datasets.read_rgb(path) for path in files[_FOR_CALIBRATION:]]
@@ -180,7 +181,7 @@ def _selfie(zoo: Path, data: Path) -> Case:
     files = datasets.image_files(data / "imagenet_crops", "*.jpg")
 
     def read(path: Path) -> FloatArray:
-        return _pixels(datasets.read_rgb(path), (256, 256)) / np.float32(255)
+        return _unit(_pixels(datasets.read_rgb(path), (256, 256)))
 
     return Case(
         name="tflite_selfie",
@@ -200,6 +201,11 @@ def _selfie(zoo: Path, data: Path) -> Case:
 
 def _unlabeled(samples: FloatArray) -> TestSet:
     return TestSet("ImageNet crops, no labels", samples, "sqnr")
+
+
+def _unit(values: NDArray[Any]) -> FloatArray:
+    """0..255 to 0..1."""
+    return np.asarray(values / np.float32(255), np.float32)
 
 
 def _pixels(picture: Image.Image, size: tuple[int, int]) -> FloatArray:

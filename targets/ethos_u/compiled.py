@@ -8,14 +8,14 @@ line of the report speaks about something that the user knows.
 from __future__ import annotations
 
 import dataclasses
-import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from intaglio.errors import ToolError
+from intaglio.errors import InputError, ToolError
 from intaglio.targets.base import Measurement
-from intaglio.targets.ethos_u.reports import Cost, Summary
-from intaglio.targets.tflite.schema import OPERATOR_NAMES, schema
+from intaglio.targets.ethos_u.reports import OTHER_VERSION, Cost, Summary
+from intaglio.targets.tflite.flatfile import read_flatfile
+from intaglio.targets.tflite.structure import check_border
 
 #: Schema of the report file.
 SCHEMA = 1
@@ -103,16 +103,23 @@ def read_operators(data: bytes) -> tuple[FileOperator, ...]:
         ToolError: They are no TFLite file.
     """
     try:
-        model = schema.Model.GetRootAs(data, 0)
-        graph = model.Subgraphs(0)
-        return tuple(_operator(model, graph, i) for i in range(graph.OperatorsLength()))
-    except (AttributeError, IndexError, TypeError, ValueError, struct.error) as error:
+        file = read_flatfile(data, "it")
+        check_border(file)
+    except InputError as error:
         raise ToolError(
-            f"Vela's file cannot be read: {type(error).__name__}: {error}",
+            f"Vela's file cannot be read: {error.message}",
             command=("vela",),
             returncode=0,
-            remedy="install a version of Vela that is known to work, 5.2",
+            remedy=OTHER_VERSION,
         ) from error
+    return tuple(
+        FileOperator(
+            operator.kind.name,
+            tuple(file.graph.tensors[index].name for index in operator.outputs),
+            operator.kind.custom,
+        )
+        for operator in file.graph.operators
+    )
 
 
 def place(
@@ -174,21 +181,6 @@ def measurements(report: Mapping[str, Any]) -> list[Measurement]:
         if used or memory == "sram":
             found.append(Measurement(f"{memory}_bytes", float(used), "bytes", allocated))
     return found
-
-
-def _operator(model: Any, graph: Any, index: int) -> FileOperator:
-    operator = graph.Operators(index)
-    code = model.OperatorCodes(operator.OpcodeIndex())
-    # Old files have the code in the deprecated field only, new ones in both.
-    number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
-    custom = code.CustomCode()
-    name = OPERATOR_NAMES.get(number, f"operator {number}") if custom is None else _text(custom)
-    outputs = (graph.Tensors(operator.Outputs(i)) for i in range(operator.OutputsLength()))
-    return FileOperator(name, tuple(_text(t.Name()) for t in outputs), custom is not None)
-
-
-def _text(name: bytes | None) -> str:
-    return "" if name is None else name.decode("utf-8", errors="replace")
 
 
 def _first(operator: FileOperator) -> str:

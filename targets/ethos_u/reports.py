@@ -17,6 +17,9 @@ from pathlib import Path
 
 from intaglio.errors import ToolError
 
+#: What helps where a report is not as known.
+OTHER_VERSION = "install a version of Vela that is known to work, 5.2"
+
 _MEMORIES = ("sram", "dram", "on_chip_flash", "off_chip_flash")
 
 # "Warning (supported operators) operator: CONV_2D, ofm: 'name'" (5.2; without quotes before that).
@@ -270,5 +273,5 @@ def _unreadable(what: str, error: Exception) -> ToolError:
         f"Vela's {what} cannot be read: {type(error).__name__}: {error}",
         command=("vela",),
         returncode=0,
-        remedy="install a version of Vela that is known to work, 5.2",
+        remedy=OTHER_VERSION,
     )

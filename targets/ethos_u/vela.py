@@ -20,6 +20,7 @@ from pathlib import Path
 
 from intaglio.errors import ToolError
 from intaglio.targets.ethos_u.options import EthosUConfig
+from intaglio.targets.processes import signal_name
 
 #: The oldest Vela whose reports are understood.
 OLDEST = (4, 2)
@@ -144,7 +145,7 @@ def _wait(command: Sequence[str], seconds: float, log: object) -> tuple[int | No
         _stop(process)
         raise
     if code < 0:
-        return code, f"crashed with {_signal_name(-code)}"
+        return code, f"crashed with {signal_name(-code)}"
     return code, f"failed with exit code {code}" if code else None
 
 
@@ -156,13 +157,6 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _complaint(log: str) -> str:

@@ -12,13 +12,13 @@ import onnx
 from onnx import numpy_helper
 
 from intaglio.errors import InputError
+from intaglio.passes.marks import NARROWED_KEY
 
 _OTHER_FLOATS: dict[int, str] = {
     onnx.TensorProto.FLOAT16: "float16",
     onnx.TensorProto.BFLOAT16: "bfloat16",
     onnx.TensorProto.DOUBLE: "float64",
 }
-NARROWED_KEY = "intaglio.source_dtype"
 
 
 def to_float32(model: onnx.ModelProto) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from typing import IO, Any
 from numpy.typing import NDArray
 
 from intaglio.errors import InputError, ToolError
+from intaglio.targets.processes import signal_name
 from intaglio.targets.tflite.frames import FrameError, read_frame, write_frame
 from intaglio.targets.tflite.runtimes import TfliteRuntime
 
@@ -202,12 +202,7 @@ def _end(process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
 def _cause(code: int | None) -> str:
     if code is None:
         return "it closed its connection"
-    if code < 0:
-        try:
-            return signal.Signals(-code).name
-        except ValueError:
-            return f"signal {-code}"
-    return f"exit code {code}"
+    return signal_name(-code) if code < 0 else f"exit code {code}"
 
 
 def _tail(text: str) -> str:

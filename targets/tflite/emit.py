@@ -58,13 +58,11 @@ class Emitted:
         data: The file; empty where something was refused.
         operators: Names of its operators, in order.
         refusals: Every node that has no TFLite operator.
-        notes: What the report should say.
     """
 
     data: bytes
     operators: tuple[str, ...]
     refusals: tuple[Refusal, ...]
-    notes: tuple[str, ...]
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -103,17 +101,16 @@ class _Emission:
             scope.measured.check()
         except RefusedError as error:
             refusal = Refusal("", "input", str(error), error.remedy)
-            return Emitted(b"", (), (refusal,), ())
+            return Emitted(b"", (), (refusal,))
         inputs = [scope.border(value) for value in self._graph.inputs]
         for node in self._graph:
             self._visit(node)
         self._check_left_over()
         if self._refusals:
-            return Emitted(b"", (), tuple(self._refusals), ())
+            return Emitted(b"", (), tuple(self._refusals))
         scope.file.inputs(inputs)
         scope.file.outputs([scope.index(value) for value in self._graph.outputs])
-        operators, notes = tuple(scope.operators), tuple(scope.notes)
-        return Emitted(scope.file.to_bytes(), operators, (), notes)
+        return Emitted(scope.file.to_bytes(), tuple(scope.operators), ())
 
     def _visit(self, node: ir.Node) -> None:
         if any(value in self._refused for value in node.inputs if value is not None):

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from intaglio.errors import InputError
 
+#: Bytes 4 to 8 of every TFLite file.
+IDENTIFIER = b"TFL3"
 #: Tables a file may have (a large language model has a few thousand).
 MAX_TABLES = 200_000
 

@@ -48,7 +48,6 @@ class OperatorRecord:
     outputs: tuple[int, ...]
     options_type: int
     options: Table | None
-    options_2_type: int
     custom_options: bytes
 
 
@@ -114,13 +113,11 @@ class FlatFile:
     Attributes:
         description: What its maker wrote.
         graph: Its first subgraph, the one that is run.
-        subgraphs: How many it has.
         buffer: The file as flatbuffer.
     """
 
     description: str
     graph: Subgraph
-    subgraphs: int
     buffer: Flatbuffer
 
 
@@ -176,7 +173,7 @@ def read_flatfile(data: bytes, path: str) -> FlatFile:
         if not graphs:
             raise file.damaged("it has no subgraph")
         graph = _subgraph(graphs[0], kinds, buffers)
-        return FlatFile(model.text(3), graph, len(graphs), file)
+        return FlatFile(model.text(3), graph, file)
     except (struct.error, ValueError, OverflowError) as error:
         raise file.damaged(str(error)) from error
 
@@ -240,7 +237,6 @@ def _operator(table: Table, kinds: list[OperatorKind]) -> OperatorRecord:
         table.integers(2) or (),
         table.scalar(3, "B"),
         table.table(4),
-        table.scalar(11, "B"),
         bytes(table.blob(5)),
     )
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from intaglio.errors import InputError
 from intaglio.passes.annotations import set_source_value
+from intaglio.passes.operators import MOVES
 from intaglio.passes.provenance import SOURCES_KEY
 from intaglio.targets.tflite.node_shapes import infer_node
 
@@ -26,29 +27,6 @@ Input: TypeAlias = "ir.Value | NDArray[Any] | None"
 #: The order of dimensions that turns NHWC to NCHW, and back.
 TO_CHANNELS_FIRST = (0, 3, 1, 2)
 TO_CHANNELS_LAST = (0, 2, 3, 1)
-
-# Operators whose first output has the numbers of their first input, or interpolates them.
-_MOVES = frozenset(
-    {
-        "AveragePool",
-        "DepthToSpace",
-        "Expand",
-        "Flatten",
-        "Gather",
-        "Identity",
-        "MaxPool",
-        "Pad",
-        "Reshape",
-        "Resize",
-        "Slice",
-        "SpaceToDepth",
-        "Split",
-        "Squeeze",
-        "Tile",
-        "Transpose",
-        "Unsqueeze",
-    }
-)
 
 
 class Parameters:
@@ -266,7 +244,7 @@ class Graph:
 
     def _note_move(self, node: ir.Node, attributes: Mapping[str, Any]) -> None:
         source = node.inputs[0] if node.inputs else None
-        if node.op_type not in _MOVES or source is None:
+        if node.op_type not in MOVES or source is None:
             return
         parameters = self._meaning.get(source)
         if parameters is not None and parameters.axis is None:

@@ -17,7 +17,7 @@ import onnx_ir as ir
 
 from intaglio.errors import Refusal, UnsupportedError
 from intaglio.passes.annotations import set_layout
-from intaglio.passes.marks import WARNINGS_KEY
+from intaglio.passes.marks import NARROWED_KEY, WARNINGS_KEY
 from intaglio.passes.provenance import stamp_sources
 from intaglio.targets.onnx.shapes import bind_shapes, infer_shapes
 from intaglio.targets.tflite.flatfile import FlatFile, OperatorRecord, read_file, read_flatfile
@@ -30,7 +30,6 @@ from intaglio.targets.tflite.structure import check_border, check_order, live_op
 from intaglio.targets.tflite.tensors import Tensors, decode_tensors
 from intaglio.targets.tflite.versions import NEWEST_VERSION
 
-_NARROWED_KEY = "intaglio.source_dtype"
 _IR_VERSION = 10
 
 # What the constants may unpack to: int4 to float32 is eight times, sparse ones are more.
@@ -204,7 +203,7 @@ def _finish(file: FlatFile, scope: Scope) -> ir.Model:
     if scope.warnings:
         model.metadata_props[WARNINGS_KEY] = "\n".join(dict.fromkeys(scope.warnings))
     if scope.narrowed:
-        model.metadata_props[_NARROWED_KEY] = ", ".join(sorted(scope.narrowed))
+        model.metadata_props[NARROWED_KEY] = ", ".join(sorted(scope.narrowed))
     return model
 
 

@@ -75,7 +75,7 @@ def require_micro(operator: str, dtype: str) -> None:
     if missing or (dtype == "int16" and operator in _NO_INT16):
         raise RefusedError(
             f"TFLite Micro has no {operator}" + ("" if missing else " for int16"),
-            "lower for LiteRT: --set lower.to_integer.profile=litert",
+            "lower for LiteRT: --set lower.profile=litert",
         )
 
 

@@ -11,10 +11,9 @@ from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 
-__all__ = ["IDENTIFIER", "OPERATOR_CODES", "OPERATOR_NAMES", "TENSOR_DTYPES", "schema"]
+from intaglio.targets.tflite.flatbuffer import IDENTIFIER
 
-#: Bytes 4 to 8 of every TFLite file.
-IDENTIFIER = b"TFL3"
+__all__ = ["IDENTIFIER", "OPERATOR_CODES", "OPERATOR_NAMES", "TENSOR_DTYPES", "schema"]
 
 
 def _names(enum: type[Any]) -> Mapping[int, str]:

@@ -17,13 +17,9 @@ from intaglio.targets.tflite.child import Child
 from intaglio.targets.tflite.runtimes import (
     TfliteRuntime,
     get_runtime,
-    installed_runtimes,
     known_runtimes,
-    runtimes_for,
 )
 from intaglio.targets.tflite.table import Table, TableEntry, read_table
-
-__all__ = ["DEFAULT_TIMEOUT_S", "TfliteSession", "installed_runtimes", "runtimes_for"]
 
 #: Seconds a runtime may take to load a file or to answer one request.
 DEFAULT_TIMEOUT_S = 120.0
@@ -40,7 +36,7 @@ class TfliteSession(Session):
 
     Args:
         path: The file.
-        runtime: Name of one of :func:`installed_runtimes`.
+        runtime: Name of one of :func:`.runtimes.installed_runtimes`.
         timeout_s: Seconds that loading the file, or one request, may take.
         specs: Inputs and outputs whose names to use instead of the file's, by position.
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from intaglio.errors import IntaglioError, InternalError, Refusal, ToolError
 from intaglio.targets.base import (
@@ -27,6 +29,7 @@ from intaglio.targets.base import (
 from intaglio.targets.tflite.arena import Arena, latency, measure_arena
 from intaglio.targets.tflite.capabilities import CAPABILITIES
 from intaglio.targets.tflite.emit import Emitted, emit
+from intaglio.targets.tflite.flatfile import read_file, read_flatfile
 from intaglio.targets.tflite.resolver import resolver_header
 from intaglio.targets.tflite.runtimes import get_runtime, installed_runtimes, runtimes_for
 from intaglio.targets.tflite.sessions import TfliteSession
@@ -118,6 +121,23 @@ class Tflite(Target):
         if self.runtimes(artifact):
             found.append(latency(path, self._preferred(artifact)))
         return found
+
+    def report(self, artifact: Artifact, folder: Path) -> Mapping[str, Any]:
+        """Operators of the file by name, and the results that are looked up in a table.
+
+        These are functions that no TFLite operator computes alone (CAST, ADD, GATHER).
+        """
+        if artifact.target != self.name:
+            return {}
+        path = folder / artifact.path
+        graph = read_flatfile(read_file(path), str(path)).graph
+        counts = Counter(operator.kind.name for operator in graph.operators)
+        looked_up = [
+            graph.tensors[operator.outputs[0]].name
+            for operator in graph.operators
+            if operator.kind.name == "GATHER" and len(graph.tensors[operator.inputs[0]].data)
+        ]
+        return {"operators": dict(sorted(counts.items())), "looked_up": looked_up}
 
 
 def static_specs(specs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:

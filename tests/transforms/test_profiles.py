@@ -43,6 +43,14 @@ def test_scales_are_computed_in_the_precision_of_the_runtime() -> None:
     assert get_profile("litert").scale("conv", factors, 0.5) == exact
 
 
+def test_litert_divides_the_float32_product_of_batch_matmul_in_float64() -> None:
+    factors = (np.float32(0.1), np.float32(0.3))
+    product = np.float64(factors[0] * factors[1])
+    assert get_profile("litert").scale("batch_matmul", factors, 0.7) == product / 0.7
+    exact = np.float64(factors[0]) * np.float64(factors[1]) / 0.7
+    assert get_profile("tflm").scale("batch_matmul", factors, 0.7) == exact != product / 0.7
+
+
 def test_functions_have_kernels() -> None:
     assert get_profile("tflm").kernel("logistic") == "fixed_point"
     assert get_profile("litert").kernel("logistic", "uint8") == "table"

@@ -25,7 +25,7 @@ def column_row_order(node: ir.Node, channels: int) -> NDArray[np.int64] | None:
     block = node.attributes.get_int("blocksize", 1) ** 2
     if node.attributes.get_string("mode", "DCR") != _CRD or channels == block:
         return None
-    return np.arange(channels).reshape(channels // block, block).T.reshape(-1)
+    return np.asarray(np.arange(channels).reshape(channels // block, block).T.reshape(-1))
 
 
 def wanted_order(scope: Scope, value: ir.Value) -> NDArray[np.int64] | None:

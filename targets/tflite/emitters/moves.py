@@ -19,7 +19,7 @@ from intaglio.targets.tflite.emitters.transposes import reshape, transpose
 MOST_PARTS = 10
 
 
-def ends(scope: Scope, node: ir.Node) -> tuple[ir.Value, ir.Value]:
+def move_ends(scope: Scope, node: ir.Node) -> tuple[ir.Value, ir.Value]:
     """What a move reads and makes."""
     source, value = required(node.inputs[0]), scope.narrowed(node.outputs[0])
     expect_equal(scope.quantization(source), scope.quantization(value))
@@ -27,12 +27,12 @@ def ends(scope: Scope, node: ir.Node) -> tuple[ir.Value, ir.Value]:
 
 
 def _reshape(scope: Scope, node: ir.Node) -> None:
-    source, value = ends(scope, node)
+    source, value = move_ends(scope, node)
     reshape(scope, scope.index(source), scope.result(value), scope.shape(value))
 
 
 def _transpose(scope: Scope, node: ir.Node) -> None:
-    source, value = ends(scope, node)
+    source, value = move_ends(scope, node)
     shape = scope.shape(source)
     order = integers(node, "perm", list(range(len(shape)))[::-1])
     data, target = scope.index(source), scope.result(value)
@@ -102,7 +102,7 @@ def _split(scope: Scope, node: ir.Node) -> None:
 
 
 def _gather(scope: Scope, node: ir.Node) -> None:
-    source, value = ends(scope, node)
+    source, value = move_ends(scope, node)
     shape = scope.shape(source)
     axis = node.attributes.get_int("axis", 0) % len(shape)
     places = scope.array(node.inputs[1])
@@ -137,7 +137,7 @@ def gather(
 
 def _tile(scope: Scope, node: ir.Node) -> None:
     """Tile and Expand as CONCATENATION of copies, which every runtime has for every type."""
-    source, value = ends(scope, node)
+    source, value = move_ends(scope, node)
     before, after = scope.shape(source), scope.shape(value)
     meaning = scope.quantization(value)
     data, shape = scope.index(source), [1] * (len(after) - len(before)) + list(before)

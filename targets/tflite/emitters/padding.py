@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from intaglio.passes.lower.refused import RefusedError
-from intaglio.targets.tflite.emitters.moves import ends, gather
+from intaglio.targets.tflite.emitters.moves import gather, move_ends
 from intaglio.targets.tflite.emitters.options import options
 from intaglio.targets.tflite.emitters.scope import Emitter, Scope
 from intaglio.targets.tflite.emitters.slices import slice_version
@@ -19,7 +19,7 @@ from intaglio.transforms.scales import TensorQuantization
 
 def _pad(scope: Scope, node: ir.Node) -> None:
     """PAD with the zero point, PADV2 with another number; other modes by GATHER."""
-    source, value = ends(scope, node)
+    source, value = move_ends(scope, node)
     meaning, shape = scope.quantization(value), scope.shape(source)
     rank = len(shape)
     stated = scope.numbers(node.inputs[1]).reshape(2, -1)
@@ -88,10 +88,10 @@ def _padded_by_gather(
         data = target
 
 
-def pad(scope: Scope, source: int, amounts: Any, target: int, dtype: str) -> None:
+def pad(scope: Scope, source: int, amounts: ArrayLike, target: int, dtype: str) -> None:
     """Appends a PAD with the zero point."""
     constant = scope.parameter("paddings", amounts)
-    version = pad_version(len(amounts), dtype)
+    version = pad_version(len(np.asarray(amounts)), dtype)
     scope.operator("PAD", [source, constant], [target], options("PadOptions"), version)
 
 

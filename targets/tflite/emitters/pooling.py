@@ -47,7 +47,7 @@ def _mean(scope: Scope, node: ir.Node) -> None:
     if kind == "sum" and scope.profile.name != MICRO_PROFILE:
         raise RefusedError(
             "LiteRT's reference SUM does not give the sum (2.3)",
-            "use ReduceMean, or lower for TFLite Micro: --set lower.to_integer.profile=tflm",
+            "use ReduceMean, or lower for TFLite Micro: --set lower.profile=tflm",
         )
     ending = Ending(scope, value, limits(scope, node), fuses=False)
     _reduce(scope, kind.upper(), node, ending.target)

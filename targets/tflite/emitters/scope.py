@@ -35,7 +35,6 @@ class Scope:
     Attributes:
         profile: The arithmetic profile.
         operators: Names of the operators emitted so far, in order.
-        notes: What the report should say of this file.
         reordered: Results whose channels are in another order than the graph's.
         blocks_by_transpose: Whether DEPTH_TO_SPACE and SPACE_TO_DEPTH are written as TRANSPOSE
             between RESHAPEs, for devices that lack them.
@@ -45,7 +44,6 @@ class Scope:
         self.profile = get_profile(profile)
         self.file = FileBuilder(description)
         self.operators: list[str] = []
-        self.notes: list[str] = []
         self.reordered: set[ir.Value] = set()
         self.blocks_by_transpose = False
         self.measured = Measured(model)

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from intaglio.targets.tflite.emitters.moves import ends
+from intaglio.targets.tflite.emitters.moves import move_ends
 from intaglio.targets.tflite.emitters.options import options
 from intaglio.targets.tflite.emitters.scope import Emitter, Scope
 
 
 def _slice(scope: Scope, node: ir.Node) -> None:
     """SLICE for steps of one, else STRIDED_SLICE."""
-    source, value = ends(scope, node)
+    source, value = move_ends(scope, node)
     shape = scope.shape(source)
     rank = len(shape)
     starts, ends = (scope.numbers(node.inputs[i]).reshape(-1).tolist() for i in (1, 2))

@@ -114,7 +114,6 @@ def _looked_up(scope: Scope, source: ir.Value, value: ir.Value, entries: NDArray
     scope.operator(
         "GATHER", [table, index], [scope.result(value)], options("GatherOptions", axis=0), version
     )
-    scope.notes.append(f"{value.name}: a table that no TFLite operator computes, as GATHER")
 
 
 def _interpolated(scope: Scope, node: ir.Node) -> None:

@@ -22,7 +22,10 @@ Size: TypeAlias = "int | str | None"
 #: The most elements that a folded constant may have.
 LARGEST_FOLD = 1 << 24
 
-_STATIC = "export the model with a static shape, or bind open dimensions with --shape NAME=1,96,96"
+#: The remedy where an open dimension must be a number.
+BIND = "bind open dimensions with --shape NAME=1,96,96,3"
+
+_STATIC = f"export the model with a static shape, or {BIND}"
 # A vector of sizes has few elements, and few operators compute it.
 _LONGEST = 4096
 _DEEPEST = 100
@@ -157,10 +160,21 @@ def _trace_slice(_: ir.Node, inputs: Sequence[NDArray[np.object_]]) -> NDArray[n
     if len(parameters) < 4 or any(p is None for p in parameters):
         return None
     starts, ends, axes, steps = (p or [] for p in parameters)
-    index = [slice(None)] * data.ndim
-    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        past = step < 0 and end < -data.shape[axis]
-        index[axis] = slice(start, None if past else end, step)
+    return cut(data, axes, starts, ends, steps)
+
+
+def cut(
+    data: NDArray[Any],
+    axes: Sequence[int],
+    starts: Sequence[int],
+    ends: Sequence[int],
+    steps: Sequence[int],
+) -> NDArray[Any]:
+    """What ONNX's Slice makes of ``data``: an end before the first element is one, too."""
+    index: list[slice] = [slice(None)] * data.ndim
+    for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
+        before = step < 0 and end < -data.shape[axis]
+        index[axis] = slice(start, None if before else end, step)
     return data[tuple(index)]
 
 
@@ -210,10 +224,16 @@ def as_int64(scope: Scope, tensor: Tensor | None) -> ir.Value | NDArray[np.int64
     value = scope.value(tensor)
     if any(isinstance(d, int) and d > _LONGEST for d in scope.shape(value)):
         raise scope.damaged(f"has a shape of {list(scope.shape(value))} sizes")
-    if value.dtype == ir.DataType.INT64:
+    return cast(scope, value, "int64")
+
+
+def cast(scope: Scope, value: ir.Value, dtype: str) -> ir.Value:
+    """``value`` with elements of ``dtype`` (a numpy name), itself where it has them already."""
+    kind = ir.DataType.from_numpy(np.dtype(dtype))
+    if value.dtype == kind:
         return value
-    cast: ir.Value = scope.node("Cast", [value], {"to": int(ir.DataType.INT64)}, dtype="int64")
-    return cast
+    found: ir.Value = scope.node("Cast", [value], {"to": int(kind)}, dtype=dtype)
+    return found
 
 
 def static_dims(scope: Scope, operator: Operator, value: ir.Value, what: str) -> list[int]:
@@ -243,6 +263,17 @@ def one_axis(scope: Scope, axis: int, rank: int) -> int:
     if not -rank <= axis < rank:
         raise scope.damaged(f"has axis {axis} for a tensor of {rank} dimensions")
     return axis % rank
+
+
+def only_axis(scope: Scope, axes: Sequence[int], rank: int) -> int:
+    """Like :func:`one_axis`, for a list that must have one element.
+
+    Raises:
+        InputError: It has none or several, or the axis is none of ``rank`` axes.
+    """
+    if len(axes) != 1:
+        raise scope.damaged(f"has {len(axes)} axes, not one")
+    return one_axis(scope, axes[0], rank)
 
 
 def moving(scope: Scope, operator: Operator, tensor: Tensor | None) -> ir.Value:

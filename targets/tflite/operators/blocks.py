@@ -18,32 +18,28 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from intaglio.targets.tflite.operators import convolutions, padding, slices
-from intaglio.targets.tflite.operators.arguments import integers, moving, vector
+from intaglio.targets.tflite.operators.arguments import BIND, integers, moving, vector
 from intaglio.targets.tflite.schema import schema
 from intaglio.targets.tflite.scope import Operator, Reader, Scope, Tensor
-
-_BIND = "bind open dimensions with --shape NAME=1,96,96,3"
 
 
 def read_depth_to_space(scope: Scope, operator: Operator) -> None:
     """DEPTH_TO_SPACE and SPACE_TO_DEPTH; both order the block before the channels."""
     value = moving(scope, operator, operator.inputs[0])
-    block = int(operator.options.blockSize)
-    if len(scope.shape(value)) != 4 or block < 1:
-        raise scope.damaged(f"makes blocks of {block} of a {len(scope.shape(value))}-D tensor")
+    shape, block = scope.shape(value), int(operator.options.blockSize)
+    if len(shape) != 4 or block < 1:
+        raise scope.damaged(f"makes blocks of {block} of a {len(shape)}-D tensor")
     deep = operator.name == "DEPTH_TO_SPACE"
-    cut, unit = (
-        (scope.shape(value)[3:], block * block) if deep else (scope.shape(value)[1:3], block)
-    )
+    cut, unit = (shape[3:], block * block) if deep else (shape[1:3], block)
     if any(isinstance(dim, int) and dim % unit for dim in cut):
-        raise scope.damaged(f"makes blocks of {block} of {list(scope.shape(value))}")
+        raise scope.damaged(f"makes blocks of {block} of {list(shape)}")
     if value.dtype is not None and not value.dtype.is_floating_point():
         value = _block_of_integers(scope, operator, value, block)
     elif block > 1:
+        kind = "DepthToSpace" if deep else "SpaceToDepth"
+        attributes = {"blocksize": block, "mode": "DCR" if deep else None}
         first = scope.channels_first(value)
-        kind = "DepthToSpace" if operator.name == "DEPTH_TO_SPACE" else "SpaceToDepth"
-        mode = {"mode": "DCR"} if kind == "DepthToSpace" else {}
-        value = scope.channels_last(scope.node(kind, [first], {"blocksize": block, **mode}))
+        value = scope.channels_last(scope.node(kind, [first], attributes))
     scope.give(operator.outputs[0], value)
 
 
@@ -53,14 +49,14 @@ def _block_of_integers(scope: Scope, operator: Operator, value: ir.Value, block:
     front = 0 if batch is None else batch
     if operator.name == "DEPTH_TO_SPACE":
         kept = channels // (block * block)
-        split, order = [front, height, width, block, block, kept], [0, 1, 3, 2, 4, 5]
+        split = [front, height, width, block, block, kept]
         final = [front, height * block, width * block, kept]
     else:
         rows, columns = height // block, width // block
-        split, order = [front, rows, block, columns, block, channels], [0, 1, 3, 2, 4, 5]
+        split = [front, rows, block, columns, block, channels]
         final = [front, rows, columns, channels * block * block]
     cut = scope.node("Reshape", [value, vector(split)])
-    turned = scope.node("Transpose", [cut], {"perm": order})
+    turned = scope.node("Transpose", [cut], {"perm": [0, 1, 3, 2, 4, 5]})
     found: ir.Value = scope.node("Reshape", [turned, vector(final)])
     return found
 
@@ -132,7 +128,7 @@ def _dims(scope: Scope, operator: Operator, value: ir.Value) -> tuple[int | None
     batch, *others = scope.shape(value)
     known = [d for d in others if isinstance(d, int)]
     if len(known) != len(others):
-        scope.refuse(operator, f"it needs static dimensions, not {others}", _BIND)
+        scope.refuse(operator, f"it needs static dimensions, not {others}", BIND)
     return (batch if isinstance(batch, int) else None), known
 
 

@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 import onnx_ir as ir
 
-from intaglio.targets.tflite.operators.arguments import given, sizes
+from intaglio.targets.tflite.operators.arguments import BIND, given, sizes
 from intaglio.targets.tflite.operators.weights import layer_bias, layer_weight
 from intaglio.targets.tflite.operators.windows import (
     check_positive,
@@ -25,48 +25,26 @@ from intaglio.targets.tflite.scope import NONE, Operator, Reader, Scope, Tensor
 # ``TfLitePadding`` in custom options.
 _CUSTOM_SAME, _CUSTOM_VALID = 1, 2
 
-_BIND = "bind open dimensions with --shape NAME=1,96,96,3"
-
 
 def read_conv(scope: Scope, operator: Operator) -> None:
     """CONV_2D: Conv; fewer input channels in the weight than in the input mean groups."""
     x, weight = _operands(scope, operator, 0, 1)
-    options = operator.options
-    shape = scope.shape(x)
-    channels, depth = shape[3], weight.shape[3]
+    channels, depth = scope.shape(x)[3], weight.shape[3]
     if depth < 1 or (isinstance(channels, int) and channels % depth):
         raise scope.damaged(f"has {channels} input channels and weights for {depth}")
     group = channels // depth if isinstance(channels, int) else 1
-    attributes = window_attributes(
-        scope,
-        operator,
-        shape[1:3],
-        weight.shape[1:3],
-        (options.strideH, options.strideW),
-        (options.dilationHFactor, options.dilationWFactor),
-    )
-    _convolve(scope, operator, (x, weight), (0, 3, 1, 2), {**attributes, "group": group})
+    _convolve(scope, operator, (x, weight), (0, 3, 1, 2), group)
 
 
 def read_depthwise_conv(scope: Scope, operator: Operator) -> None:
     """DEPTHWISE_CONV_2D: Conv with a group for each input channel."""
     x, weight = _operands(scope, operator, 0, 1)
-    options = operator.options
-    shape = scope.shape(x)
-    channels = shape[3]
+    channels = scope.shape(x)[3]
     if not isinstance(channels, int):
-        scope.refuse(operator, "its number of input channels is open", _BIND)
+        scope.refuse(operator, "its number of input channels is open", BIND)
     if weight.shape[0] != 1 or channels < 1 or weight.shape[3] % channels:
         raise scope.damaged(f"has {channels} input channels and weights {weight.shape}")
-    attributes = window_attributes(
-        scope,
-        operator,
-        shape[1:3],
-        weight.shape[1:3],
-        (options.strideH, options.strideW),
-        (options.dilationHFactor, options.dilationWFactor),
-    )
-    _convolve(scope, operator, (x, weight), (3, 0, 1, 2), {**attributes, "group": channels})
+    _convolve(scope, operator, (x, weight), (3, 0, 1, 2), channels)
 
 
 def read_transpose_conv(scope: Scope, operator: Operator) -> None:
@@ -85,7 +63,7 @@ def read_transpose_conv(scope: Scope, operator: Operator) -> None:
     crops = []
     for size, kernel, stride in zip(wanted[1:3], weight.shape[1:3], strides, strict=True):
         if not isinstance(size, int):
-            scope.refuse(operator, "its output size is open", _BIND)
+            scope.refuse(operator, "its output size is open", BIND)
         same = options.padding == schema.Padding.SAME
         crops.append((same_padding(size, kernel, stride)[0] if same else 0, size))
     _transposed(scope, operator, (x, weight, given(operator, 3)), strides, crops)
@@ -111,7 +89,7 @@ def read_transpose_conv_bias(scope: Scope, operator: Operator) -> None:
     crops = []
     for size, kernel, stride in zip(scope.shape(x)[1:3], weight.shape[1:3], strides, strict=True):
         if not isinstance(size, int):
-            scope.refuse(operator, "its input size is open", _BIND)
+            scope.refuse(operator, "its input size is open", BIND)
         total = max(0, kernel - (size - 1) % stride - 1) if padding == _CUSTOM_SAME else 0
         crops.append((total // 2, stride * (size - 1) + kernel - total))
     _transposed(scope, operator, (x, weight, given(operator, 2)), strides, crops)
@@ -132,9 +110,18 @@ def _convolve(
     operator: Operator,
     operands: tuple[Tensor, Tensor],
     perm: Sequence[int],
-    attributes: Mapping[str, object],
+    group: int,
 ) -> None:
     x, weight = operands
+    options, kernel = operator.options, list(weight.shape[1:3])
+    attributes = window_attributes(
+        scope,
+        operator,
+        scope.shape(x)[1:3],
+        kernel,
+        (options.strideH, options.strideW),
+        (options.dilationHFactor, options.dilationWFactor),
+    )
     inputs: list[ir.Value | None] = [
         scope.channels_first(scope.value(x)),
         layer_weight(scope, operator, x, weight, perm),
@@ -142,13 +129,9 @@ def _convolve(
     bias = layer_bias(scope, operator, x, weight, given(operator, 2))
     if bias is not None:
         inputs.append(bias)
-    kernel = list(weight.shape[1:3])
-    result = scope.node("Conv", inputs, {**attributes, "kernel_shape": kernel})
-    scope.give(
-        operator.outputs[0],
-        scope.channels_last(result),
-        operator.options.fusedActivationFunction,
-    )
+    attributes |= {"group": group, "kernel_shape": kernel}
+    result = scope.channels_last(scope.node("Conv", inputs, attributes))
+    scope.give(operator.outputs[0], result, options.fusedActivationFunction)
 
 
 def _transposed(
@@ -165,7 +148,7 @@ def _transposed(
     dims = zip(scope.shape(x)[1:3], crops, weight.shape[1:3], strides, strict=True)
     for size, (begin, target), kernel, stride in dims:
         if not isinstance(size, int):
-            scope.refuse(operator, "its input size is open", _BIND)
+            scope.refuse(operator, "its input size is open", BIND)
         end = (size - 1) * stride + kernel - begin - target
         if target < 1 or -end >= stride:
             scope.refuse(

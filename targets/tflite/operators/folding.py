@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from intaglio.targets.tflite.operators.arguments import LARGEST_FOLD
+from intaglio.targets.tflite.operators.arguments import LARGEST_FOLD, cut
 from intaglio.targets.tflite.operators.slices import plan_slice, plan_strided_slice
 from intaglio.targets.tflite.scope import RELU, RELU6, RELU_N1_TO_1, Operator, Scope
 
@@ -110,7 +110,7 @@ def _strided_slice(scope: Scope, operator: Operator, inputs: Sequence[Array]) ->
     data, begin, end, strides = inputs
     bounds = ([int(n) for n in v.reshape(-1)] for v in (begin, end, strides))
     plan = plan_strided_slice(scope, operator, data.shape, *bounds)
-    found = _cut(data, plan.axes, plan.starts, plan.ends, plan.steps)
+    found = cut(data, plan.axes, plan.starts, plan.ends, plan.steps)
     found = np.squeeze(found, tuple(plan.dropped)) if plan.dropped else found
     return [np.expand_dims(found, tuple(plan.added)) if plan.added else found]
 
@@ -121,21 +121,7 @@ def _slice(scope: Scope, operator: Operator, inputs: Sequence[Array]) -> Sequenc
     if not len(first) == len(count) == data.ndim:
         raise ValueError("another number of dimensions")
     plan = plan_slice(scope, data.shape, first, count)
-    return [_cut(data, plan.axes, plan.starts, plan.ends, plan.steps)]
-
-
-def _cut(
-    data: Array,
-    axes: Sequence[int],
-    starts: Sequence[int],
-    ends: Sequence[int],
-    steps: Sequence[int],
-) -> Array:
-    index: list[slice] = [slice(None)] * data.ndim
-    for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
-        before = step < 0 and end < -data.shape[axis]
-        index[axis] = slice(start, None if before else end, step)
-    return data[tuple(index)]
+    return [cut(data, plan.axes, plan.starts, plan.ends, plan.steps)]
 
 
 def _pack(scope: Scope, operator: Operator, inputs: Sequence[Array]) -> Sequence[Array]:
@@ -247,8 +233,8 @@ FOLDS: Mapping[str, Folding] = MappingProxyType(
         "REDUCE_MIN": _extreme(np.min),
         "REDUCE_PROD": _reduction(np.prod),
         "RESHAPE": _reshape,
-        "SELECT": _elementwise(lambda chosen, first, second: np.where(chosen, first, second)),
-        "SELECT_V2": _elementwise(lambda chosen, first, second: np.where(chosen, first, second)),
+        "SELECT": _elementwise(np.where),
+        "SELECT_V2": _elementwise(np.where),
         "SLICE": _slice,
         "SPLIT": _split,
         "SPLIT_V": _split_v,

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-import numpy as np
 import onnx_ir as ir
 
-from intaglio.targets.tflite.operators.arguments import given
+from intaglio.targets.tflite.operators.arguments import BIND, given, vector
 from intaglio.targets.tflite.operators.weights import layer_bias, layer_weight
 from intaglio.targets.tflite.schema import schema
 from intaglio.targets.tflite.scope import Operator, Reader, Scope
@@ -35,7 +34,7 @@ def read_fully_connected(scope: Scope, operator: Operator) -> None:
     if shape and isinstance(shape[-1], int) and options.keepNumDims and shape[-1] != depth:
         raise scope.damaged(f"has {shape[-1]} inputs and weights for {depth}")
     if len(shape) != 2 or shape[-1] != depth:
-        value = scope.node("Reshape", [value, np.array([-1, depth], np.int64)])
+        value = scope.node("Reshape", [value, vector([-1, depth])])
     offset = layer_bias(scope, operator, x, weight, bias)
     if scope.constant(weight) is not None:
         inputs = [value, layer_weight(scope, operator, x, weight, (0, 1))]
@@ -55,12 +54,8 @@ def _with_dimensions(
 ) -> ir.Value:
     dims = [d if isinstance(d, int) else -1 for d in shape]
     if dims.count(-1) > 1:
-        scope.refuse(
-            operator,
-            "more than one of its dimensions is open",
-            "bind open dimensions with --shape NAME=1,16,64",
-        )
-    result: ir.Value = scope.node("Reshape", [value, np.array(dims, np.int64)])
+        scope.refuse(operator, "more than one of its dimensions is open", BIND)
+    result: ir.Value = scope.node("Reshape", [value, vector(dims)])
     return result
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from intaglio.targets.tflite.operators.arguments import (
     LARGEST_FOLD,
+    cast,
     given,
     known_integers,
     moving,
@@ -83,10 +84,7 @@ def _places(scope: Scope, tensor: Tensor | None) -> ir.Value | NDArray[np.int64]
     if array is not None:
         return array.astype(np.int64)
     value = scope.value(tensor)
-    if value.dtype in (ir.DataType.INT32, ir.DataType.INT64):
-        return value
-    cast: ir.Value = scope.node("Cast", [value], {"to": int(ir.DataType.INT64)}, dtype="int64")
-    return cast
+    return value if value.dtype == ir.DataType.INT32 else cast(scope, value, "int64")
 
 
 def _shifted(
@@ -111,8 +109,8 @@ def read_gather_nd(scope: Scope, operator: Operator) -> None:
     front = [d for d in dims[:depth] if isinstance(d, int)]
     if array is None or depth == 0 or len(front) < depth:
         indices = _places(scope, places)
-        if isinstance(indices, ir.Value) and indices.dtype != ir.DataType.INT64:
-            indices = scope.node("Cast", [indices], {"to": int(ir.DataType.INT64)}, dtype="int64")
+        if isinstance(indices, ir.Value):
+            indices = cast(scope, indices, "int64")
         scope.give(operator.outputs[0], scope.node("GatherND", [value, indices]))
         return
     if np.any(array < 0) or np.any(array >= np.array(front)):

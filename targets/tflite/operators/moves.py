@@ -11,12 +11,14 @@ import onnx_ir as ir
 
 from intaglio.targets.tflite.operators import gathers, slices
 from intaglio.targets.tflite.operators.arguments import (
+    BIND,
     LARGEST_FOLD,
     as_int64,
     given,
     integers,
     moving,
     one_axis,
+    only_axis,
     vector,
 )
 from intaglio.targets.tflite.scope import Operator, Reader, Scope, Tensor
@@ -25,7 +27,7 @@ from intaglio.targets.tflite.scope import Operator, Reader, Scope, Tensor
 def read_split(scope: Scope, operator: Operator) -> None:
     """SPLIT into parts of equal size."""
     data = given(operator, 1)
-    axis = _axis(scope, integers(scope, operator, 0, "axis"), scope.shape(data))
+    axis = only_axis(scope, integers(scope, operator, 0, "axis"), len(scope.shape(data)))
     dim, count = scope.shape(data)[axis], len(operator.outputs)
     if isinstance(dim, int) and dim % count:
         raise scope.damaged(f"cuts {dim} elements into {count} equal parts")
@@ -36,16 +38,12 @@ def read_split(scope: Scope, operator: Operator) -> None:
 def read_split_v(scope: Scope, operator: Operator) -> None:
     """SPLIT_V into parts of stated sizes; one of them may be the rest (-1)."""
     data = operator.inputs[0]
-    axis = _axis(scope, integers(scope, operator, 2, "axis"), scope.shape(data))
+    axis = only_axis(scope, integers(scope, operator, 2, "axis"), len(scope.shape(data)))
     parts = integers(scope, operator, 1, "sizes")
     dim = scope.shape(data)[axis]
     if -1 in parts:
         if not isinstance(dim, int):
-            scope.refuse(
-                operator,
-                "one of its parts is the rest of an open dimension",
-                "bind open dimensions with --shape NAME=1,96,96",
-            )
+            scope.refuse(operator, "one of its parts is the rest of an open dimension", BIND)
         parts[parts.index(-1)] = dim - sum(size for size in parts if size != -1)
     if min(parts, default=0) < 0 or (isinstance(dim, int) and sum(parts) != dim):
         raise scope.damaged(f"cuts {dim} elements into {parts}")
@@ -84,7 +82,7 @@ def read_unpack(scope: Scope, operator: Operator) -> None:
     """UNPACK: one Gather of a single index for each output."""
     data = operator.inputs[0]
     dims = scope.shape(data)
-    axis = _axis(scope, [int(operator.options.axis)], dims)
+    axis = one_axis(scope, int(operator.options.axis), len(dims))
     if isinstance(dims[axis], int) and dims[axis] != len(operator.outputs):
         raise scope.damaged(f"has {len(operator.outputs)} outputs for {dims[axis]} elements")
     value = moving(scope, operator, data)
@@ -170,7 +168,7 @@ def read_range(scope: Scope, operator: Operator) -> None:
         scope.refuse(
             operator,
             "its bounds depend on data or on an open dimension",
-            "export the model with static shapes, or bind open dimensions with --shape NAME=1,96",
+            f"export the model with static shapes, or {BIND}",
         )
     start, limit, step = known
     if step == 0 or not np.all(np.isfinite(known)):
@@ -188,12 +186,6 @@ def read_range(scope: Scope, operator: Operator) -> None:
 def _small(scope: Scope, operator: Operator, dims: Sequence[int]) -> None:
     if math.prod(dims) > LARGEST_FOLD or min(dims, default=0) < 0:
         scope.refuse(operator, f"it makes a constant of shape {list(dims)}", "use a smaller one")
-
-
-def _axis(scope: Scope, axis: Sequence[int], dims: Sequence[object]) -> int:
-    if len(axis) != 1:
-        raise scope.damaged(f"has {len(axis)} axes, not one")
-    return one_axis(scope, axis[0], len(dims))
 
 
 READERS: Mapping[str, Reader] = MappingProxyType(

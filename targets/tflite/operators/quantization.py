@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 import numpy as np
-import onnx_ir as ir
 
-from intaglio.targets.tflite.operators.arguments import given
+from intaglio.targets.tflite.operators.arguments import cast, given
 from intaglio.targets.tflite.scope import Operator, Reader, Scope
 
 
@@ -51,12 +50,7 @@ def read_cast(scope: Scope, operator: Operator) -> None:
     if array is not None and (array.size <= 1024 or floats):
         scope.give_constant(output, array.astype(dtype))
         return
-    value = scope.codes(x)
-    kind = ir.DataType.from_numpy(dtype)
-    if value.dtype == kind:
-        scope.give(output, value)
-        return
-    scope.give(output, scope.node("Cast", [value], {"to": int(kind)}, dtype=dtype.name))
+    scope.give(output, cast(scope, scope.codes(x), dtype.name))
 
 
 def read_fake_quant(scope: Scope, operator: Operator) -> None:

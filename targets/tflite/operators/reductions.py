@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-import numpy as np
-import onnx_ir as ir
-
-from intaglio.targets.tflite.operators.arguments import integers, one_axis, vector
+from intaglio.targets.tflite.operators.arguments import cast, integers, one_axis, only_axis, vector
 from intaglio.targets.tflite.scope import Operator, Reader, Scope
 
 _REDUCTIONS = {
@@ -35,17 +32,10 @@ def read_reduction(scope: Scope, operator: Operator) -> None:
 def read_arg(scope: Scope, operator: Operator) -> None:
     """ARG_MAX and ARG_MIN: the first of equal elements, in the type of the output."""
     value = scope.value(operator.inputs[0])
-    axes = integers(scope, operator, 1, "axis")
-    if len(axes) != 1:
-        raise scope.damaged(f"has {len(axes)} axes, not one")
-    axis = one_axis(scope, axes[0], len(scope.shape(value)))
+    axis = only_axis(scope, integers(scope, operator, 1, "axis"), len(scope.shape(value)))
     kind = "ArgMax" if operator.name == "ARG_MAX" else "ArgMin"
     found = scope.node(kind, [value], {"axis": axis, "keepdims": 0}, dtype="int64")
-    dtype = operator.outputs[0].dtype
-    if dtype != "int64":
-        to = int(ir.DataType.from_numpy(np.dtype(dtype)))
-        found = scope.node("Cast", [found], {"to": to}, dtype=dtype)
-    scope.give(operator.outputs[0], found)
+    scope.give(operator.outputs[0], cast(scope, found, operator.outputs[0].dtype))
 
 
 READERS: Mapping[str, Reader] = MappingProxyType(

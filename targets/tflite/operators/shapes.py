@@ -17,6 +17,7 @@ import onnx_ir as ir
 from intaglio.targets.tflite.operators.arguments import (
     Size,
     as_int64,
+    cast,
     given,
     integers,
     known_integers,
@@ -165,10 +166,7 @@ def read_shape(scope: Scope, operator: Operator) -> None:
         scope.give_constant(tensor, np.array(dims, tensor.dtype).reshape(len(dims)))
         return
     shape = scope.node("Shape", [scope.value(operator.inputs[0])], dtype="int64")
-    if tensor.dtype != "int64":
-        kind = ir.DataType.from_numpy(np.dtype(tensor.dtype))
-        shape = scope.node("Cast", [shape], {"to": int(kind)}, dtype=tensor.dtype)
-    scope.give(tensor, shape)
+    scope.give(tensor, cast(scope, shape, tensor.dtype))
 
 
 def read_rank(scope: Scope, operator: Operator) -> None:

@@ -117,6 +117,14 @@ def test_the_opened_file_computes_the_graph(prepared, written):
     np.testing.assert_array_equal(found["y"], run(model, {"x": x})["y"])
 
 
+def test_the_report_counts_operators_and_names_what_is_looked_up(written):
+    folder, artifact = written
+    report = Tflite().report(artifact, folder)
+    assert report["operators"]["CONV_2D"] == 1
+    assert sum(report["operators"].values()) == 6
+    assert report["looked_up"] == ["s"]
+
+
 def test_the_runtime_of_the_profile_comes_first(written):
     _, artifact = written
     first = Tflite().runtimes(artifact)[0]
