@@ -78,7 +78,10 @@ def test_second_run_changes_nothing(name):
 def test_name_semantics_and_options_are_declared(name):
     kind = registry.load_pass(name)
     assert kind.name == name
-    assert str(kind.semantics) in ("exact", "calibrated", "approximate") or kind.semantics.lsb is not None
+    assert (
+        str(kind.semantics) in ("exact", "calibrated", "approximate")
+        or kind.semantics.lsb is not None
+    )
     assert issubclass(kind.Config, PassConfig)
     assert kind.__doc__
     for field, info in kind.Config.model_fields.items():
