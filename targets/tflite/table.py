@@ -66,14 +66,15 @@ def read_table(path: Path) -> Table:
     records = file.graph.tensors
     names = unique_names(file)
     return Table(
-        tuple(_entry(record, name) for record, name in zip(records, names, strict=True)),
+        tuple(tensor_entry(record, name) for record, name in zip(records, names, strict=True)),
         file.graph.inputs,
         file.graph.outputs,
         any(record.variable for record in records),
     )
 
 
-def _entry(record: TensorRecord, name: str) -> TableEntry:
+def tensor_entry(record: TensorRecord, name: str) -> TableEntry:
+    """What running needs to know of one tensor."""
     # Old converters wrote -1 for open dimensions into the shape itself; runtimes start with 1.
     shape = tuple(1 if dim < 0 else dim for dim in record.shape)
     signature = record.signature or record.shape
