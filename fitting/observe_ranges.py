@@ -6,13 +6,11 @@ depends neither on the number of samples nor on what was seen.
 What the ``mse`` observer should minimize is the error after the operator that reads the value. A
 PRelu or LeakyRelu multiplies errors of negative values by its slope, often a small one, while these
 values reach far out: a range that holds them all leaves few levels to the others. So each negative
-value counts with the square of its slope there. And what lies where HardSwish or HardSigmoid is
-constant counts as the nearest value that is not: HardSwish gives 0 for -30 as for -3.
+value counts with the square of its slope there.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any, Literal
 
 import numpy as np
@@ -78,17 +76,13 @@ class ObserveRanges(DataPass):
             for value in values
             if self.config.observer == "mse" and (slope := negative_slope(value)) is not None
         }
-        ends = {
-            str(value.name): found for value in values if (found := live_ends(value)) is not None
-        }
         runner = Runner(model, list(observers), outputs=False)
         stream = runner.stream(
             data, batch=batch_size(model), limit=self.config.limit, progress=self.report
         )
         for number, found in enumerate(stream):
             for name, observer in observers.items():
-                seen = found[name] if name not in ends else np.clip(found[name], *ends[name])
-                _update(observer, name, seen, slopes.get(name), number)
+                _update(observer, name, found[name], slopes.get(name), number)
         changes = []
         for value in values:
             observer = observers[str(value.name)]
@@ -140,26 +134,6 @@ def negative_slope(value: ir.Value) -> NDArray[np.float32] | None:
         return np.asarray(reader.attributes.get_float("alpha", 0.01), np.float32)
     if reader.op_type == "PRelu" and is_constant(reader.inputs[1]):
         return np.asarray(constant_array(reader.inputs[1]), np.float32)
-    return None
-
-
-def live_ends(value: ir.Value) -> tuple[float, float] | None:
-    """Between which values the operator that alone reads ``value`` is not constant.
-
-    Returns:
-        Low and high end, either may be infinite; None where nothing is known.
-    """
-    reader = sole_consumer(value)
-    if reader is None or reader.inputs[0] is not value or value.is_graph_output():
-        return None
-    if reader.op_type == "HardSwish":
-        return -3.0, math.inf
-    if reader.op_type == "HardSigmoid":
-        alpha = reader.attributes.get_float("alpha", 0.2)
-        beta = reader.attributes.get_float("beta", 0.5)
-        # A range has to hold something, and zero.
-        if alpha > 0.0 and 0.0 < beta < 1.0:
-            return -beta / alpha, (1.0 - beta) / alpha
     return None
 
 

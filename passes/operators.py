@@ -19,6 +19,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from intaglio.errors import InternalError
+from intaglio.transforms.logistic import INT16_OUTPUT_SCALE, LOGISTIC_OUTPUT, TANH_OUTPUT
+from intaglio.transforms.softmax import OUTPUT_SCALE, OUTPUT_ZERO_POINT
 
 #: Operators with a rescaled accumulator.
 KERNELS = frozenset(
@@ -109,14 +111,13 @@ BINARY = frozenset({"Add", "Sub", "Mul", "Div", "Pow", "Max", "Min"})
 
 #: Outputs with a scale fixed by the TFLite int8 specification: (int8 scale, int8 zero point).
 FIXED_INT8_OUTPUT = {
-    "Softmax": (1 / 256, -128),
-    "Sigmoid": (1 / 256, -128),
-    "Tanh": (1 / 128, 0),
+    "Softmax": (OUTPUT_SCALE, OUTPUT_ZERO_POINT),
+    "Sigmoid": LOGISTIC_OUTPUT,
+    "Tanh": TANH_OUTPUT,
 }
 
-
 #: Scale of the 16-bit results of the same operators; zero point 0.
-FIXED_INT16_SCALE = 1 / 32768
+FIXED_INT16_SCALE = INT16_OUTPUT_SCALE
 
 
 def is_float(value: ir.Value | None) -> bool:

@@ -1,7 +1,7 @@
-"""Neighbors and weights of linear resizing in 10-bit fixed point.
+"""Where the elements of a resized axis come from: nearest, and linear in 10-bit fixed point.
 
-For output element ``o`` of an axis, with ``scale = (1024*in + out/2) / out`` (all divisions here
-are of integers, truncating):
+Linear, for output element ``o`` of an axis, with ``scale = (1024*in + out/2) / out`` (all divisions
+here are of integers, truncating):
 
 ==================  ==============================================
 asymmetric          ``p = o * scale``
@@ -81,6 +81,34 @@ def linear_neighbors(input_size: int, output_size: int, mode: str) -> LinearNeig
     upper = np.clip((position + _UNIT - 1) // _UNIT, 0, input_size - 1)
     weight = np.where(lower == upper, 0, position - _UNIT * lower)
     return LinearNeighbors(lower, upper, weight.astype(np.int32))
+
+
+def nearest_places(size: int, new: int, mode: str) -> NDArray[np.int64]:
+    """Which element each of ``new`` elements comes from by the nearest rule.
+
+    TensorFlow Lite's ``GetNearestNeighbor``, the same in LiteRT and TensorFlow Lite Micro.
+
+    Args:
+        size: elements of the axis.
+        new: elements after resizing.
+        mode: one of ``asymmetric``, ``half_pixel``, ``align_corners``.
+
+    Returns:
+        int64[new], each 0 to ``size - 1``.
+    """
+    x = np.arange(new, dtype=np.float32)
+    if mode == "align_corners" and new > 1:
+        step = np.float32(size - 1) / np.float32(new - 1)
+    else:
+        step = np.float32(size) / np.float32(new)
+    if mode == "align_corners":
+        # Half away from zero; the sum is taken in float64, as exact as the kernel's rounding.
+        position = np.floor((x * step).astype(np.float64) + 0.5)
+    elif mode == "half_pixel":
+        position = np.floor((x + np.float32(0.5)) * step)
+    else:
+        position = np.floor(x * step)
+    return np.asarray(np.clip(position.astype(np.int64), 0, size - 1))
 
 
 def _scale(input_size: int, output_size: int) -> int:

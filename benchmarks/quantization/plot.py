@@ -25,29 +25,32 @@ def write(folder: Path, out: Path) -> None:
         return
     methods = _methods(results)
     figure, axes = plt.subplots(figsize=(9, 0.55 * len(results) + 1.6))
+    named: set[str] = set()
     for row, data in enumerate(results):
         first = next(iter(data["sets"]))
-        for index, method in enumerate(methods):
+        measured = [method for method in methods if method in data["methods"]]
+        for place, method in enumerate(measured):
             found = data["methods"].get(method, {}).get("sets", {}).get(first, {})
             if "sqnr_db" not in found:
                 continue
             mean, sd = found["sqnr_db"]["mean"], found["sqnr_db"]["sd"] or 0.0
-            offset = (index - (len(methods) - 1) / 2) * 0.11
+            offset = (place - (len(measured) - 1) / 2) * 0.11
             axes.errorbar(
                 mean,
                 row + offset,
                 xerr=sd,
                 fmt="s" if is_ours(method) else "o",
-                color=f"C{index}",
+                color=f"C{methods.index(method)}",
                 markersize=5,
                 capsize=2,
-                label=title_of(method).replace("*", "") if row == 0 else None,
+                label=None if method in named else title_of(method).replace("*", ""),
             )
+            named.add(method)
     axes.set_yticks(range(len(results)), [data["title"] for data in results], fontsize=8)
     axes.invert_yaxis()
     axes.set_xlabel("SQNR against the float model, dB (mean ± s.d. over calibration draws)")
     axes.grid(axis="x", alpha=0.3)
-    axes.legend(fontsize=7, loc="lower right")
+    axes.legend(fontsize=7, loc="upper left")
     figure.tight_layout()
     figure.savefig(out, dpi=110)
     plt.close(figure)

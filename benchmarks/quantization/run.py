@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import tempfile
 import time
 from collections.abc import Callable
@@ -296,6 +297,9 @@ def main() -> None:
         "--variant", action="append", default=[], help="'name: key=value; key=value' (repeatable)"
     )
     parser.add_argument("--no-default", action="store_true", help="leave the plain recipe out")
+    parser.add_argument(
+        "--keep", action="store_true", help="keep earlier results of methods not measured now"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--tables", action="store_true", help="only tables and plot, from --out")
     args = parser.parse_args()
@@ -320,7 +324,11 @@ def main() -> None:
             except MissingDataError as error:
                 say(f"{name}: left out, {error}")
                 continue
-            write_json(args.out / f"{name}.json", data)
+            path = args.out / f"{name}.json"
+            if args.keep and path.exists():
+                earlier = json.loads(path.read_text(encoding="utf-8"))["methods"]
+                data["methods"] = {**earlier, **data["methods"]}
+            write_json(path, data)
     print(tables.write(args.out, args.out / "tables.md"))
     plot.write(args.out, args.out / "sqnr.png")
 

@@ -152,6 +152,8 @@ class Side:
             array = given.dequantize(array)  # uint8 there is int8 here.
         if own is not None:
             array = own.quantize(array) if array.dtype.kind == "f" else array
+        elif given is not None and np.dtype(spec.dtype).kind == "f" and array.dtype.kind != "f":
+            array = given.dequantize(array)  # A border that was made float.
         elif spec.name in quantizations and array.dtype.kind == "f":
             known = quantizations[spec.name]
             array = known.dequantize(known.quantize(array))

@@ -242,6 +242,20 @@ def remove_dead(graph: ir.Graph, nodes: Iterable[ir.Node]) -> None:
     drop_unused_constants(graph)
 
 
+def needed_nodes(nodes: Sequence[ir.Node], outputs: Iterable[ir.Value]) -> list[ir.Node]:
+    """The nodes that some output depends on, in order; the others let go of their inputs."""
+    wanted = set(outputs)
+    kept: list[ir.Node] = []
+    for node in reversed(nodes):
+        if wanted.intersection(node.outputs):
+            wanted.update(v for v in node.inputs if v is not None)
+            kept.append(node)
+            continue
+        for index in range(len(node.inputs)):
+            node.replace_input_with(index, None)  # else it counts as a reader
+    return kept[::-1]
+
+
 def drop_unused_constants(graph: ir.Graph) -> list[str]:
     """Removes initializers that nothing reads; returns their names."""
     unused = [

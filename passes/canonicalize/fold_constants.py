@@ -32,6 +32,7 @@ from intaglio.passes.canonicalize.editing import (
     operand,
     static_dims,
 )
+from intaglio.passes.layout.layouts import reshape_target
 from intaglio.passes.provenance import source_name
 from intaglio.passes.rewriting import evaluate, infer_shapes
 
@@ -173,16 +174,8 @@ def _fix_shape(node: ir.Node) -> bool:
     source, target = dims(node.inputs[0]), dims(node.outputs[0])
     if source is None or target is None or node.graph is None:
         return False
-    fixed: list[int] = []
-    for axis, dim in enumerate(target):
-        if isinstance(dim, int):
-            fixed.append(dim)
-        elif dim is not None and axis < len(source) and source[axis] == dim:
-            fixed.append(0)
-        else:
-            fixed.append(-1)
-    # 0 means "copy" here, so a dimension that really is 0 cannot be written.
-    if fixed.count(-1) > 1 or 0 in target:
+    fixed = reshape_target(tuple(source), tuple(target))
+    if fixed is None:
         return False
     node.replace_input_with(
         1, add_constant(node.graph, f"{node.outputs[0].name}_shape", np.asarray(fixed, np.int64))

@@ -33,6 +33,7 @@ from intaglio.passes.canonicalize.editing import (
     replace_output,
 )
 from intaglio.passes.canonicalize.identities import identity_source
+from intaglio.passes.layout.layouts import moves_of_ones
 from intaglio.passes.provenance import inherit_sources, source_name
 
 _RESHAPES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
@@ -91,7 +92,7 @@ def _merge_transposes(graph: ir.Graph, node: ir.Node, changes: list[Change]) -> 
         [inner.inputs[0]],
         node.outputs[0],
         name=str(node.name),
-        attributes={"perm": perm},
+        attributes={"perm": list(perm)},
     )
     _swap(graph, node, inner, new)
     changes.append(Change("merge_transposes", source_name(new), "2 Transpose", str(perm)))
@@ -113,7 +114,7 @@ def _merge_reshapes(graph: ir.Graph, node: ir.Node, changes: list[Change]) -> No
         parameter = add_constant(graph, f"{output.name}_shape", np.asarray(shape, np.int64))
         new = make_node("Reshape", [inner.inputs[0], parameter], output, name=str(node.name))
     else:
-        perm = _moves_of_ones(start, target)
+        perm = moves_of_ones(tuple(start), tuple(target))
         if perm is None:
             return
         new = make_node(
@@ -121,25 +122,11 @@ def _merge_reshapes(graph: ir.Graph, node: ir.Node, changes: list[Change]) -> No
             [inner.inputs[0]],
             output,
             name=str(node.name),
-            attributes={"perm": perm},
+            attributes={"perm": list(perm)},
         )
     before = f"{inner.op_type} + {node.op_type}"
     _swap(graph, node, inner, new)
     changes.append(Change("merge_reshapes", source_name(new), before, new.op_type))
-
-
-def _moves_of_ones(
-    start: list[int | str | None], target: list[int | str | None]
-) -> list[int] | None:
-    """The Transpose that a reshape is when all but dimensions of size 1 keep their order."""
-    if len(start) != len(target) or None in start or None in target:
-        return None
-    real = [axis for axis, dim in enumerate(start) if dim != 1]
-    if [start[axis] for axis in real] != [dim for dim in target if dim != 1]:
-        return None
-    ones = iter([axis for axis, dim in enumerate(start) if dim == 1])
-    rest = iter(real)
-    return [next(ones) if dim == 1 else next(rest) for dim in target]
 
 
 def _swap(graph: ir.Graph, node: ir.Node, inner: ir.Node, new: ir.Node) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from intaglio.passes.dialect.rescale import OUTPUT_STAGE, ROUNDINGS, TO
 from intaglio.passes.dialect.specification import Attribute, FunctionSpecification, Tensor
+from intaglio.passes.dialect.windows import COUNT, PADS, STARTS
 
 _AXES = Tensor("axes", "int64", "[number of axes]", "axes to reduce")
 _KEEPDIMS = Attribute("keepdims", "1 keeps reduced axes with size 1", 1)
@@ -88,41 +89,24 @@ _AVERAGE_POOL = FunctionSpecification(
   second = Constant <value = int64[1] {1}> ()
   kernel = Constant <value_ints: ints = @kernel_shape> ()
   stride = Constant <value_ints: ints = @strides> ()
-  pad_list = Constant <value_ints: ints = @pads> ()
-  ceil = Constant <value_int: int = @ceil_mode> ()
-  pad_begin, pad_end = Split <axis = 0, num_outputs = 2> (pad_list)
-  stride_less_one = Sub (stride, one)
-  partial = Mul (stride_less_one, ceil)
-  pad_end_partial = Add (pad_end, partial)
-  all_pads = Concat <axis = 0> (pad_begin, pad_end_partial)
-  image_axes = Constant <value = int64[2] {2, 3}> ()
-  image = Shape <start = 2> (x)
+"""
+    + PADS
+    + """
 
   image_end = Add (image, pad_begin)
   padded_end = Add (image_end, pad_end_partial)
   slack = Sub (padded_end, kernel)
-  image_last = Sub (image_end, one)
-  fits = Div (slack, stride)
-  starts_inside = Div (image_last, stride)
-  last_window = Min (fits, starts_inside)
-  windows = Add (last_window, one)
-  window_end = Mul (windows, stride)
-
-  window_end_h = Gather <axis = 0> (window_end, zero)
-  window_end_w = Gather <axis = 0> (window_end, one)
-  stride_h = Gather <axis = 0> (stride, zero)
-  stride_w = Gather <axis = 0> (stride, one)
-  kernel_h = Gather <axis = 0> (kernel, zero)
-  kernel_w = Gather <axis = 0> (kernel, one)
+"""
+    + COUNT
+    + """
   begin_h = Gather <axis = 0> (pad_begin, zero)
   begin_w = Gather <axis = 0> (pad_begin, one)
   end_h = Gather <axis = 0> (image_end, zero)
   end_w = Gather <axis = 0> (image_end, one)
 
-  start_h_list = Range (zero, window_end_h, stride_h)
-  start_w_list = Range (zero, window_end_w, stride_w)
-  start_h = Unsqueeze (start_h_list, second)
-  start_w = Unsqueeze (start_w_list, second)
+"""
+    + STARTS
+    + """
   place_h = Range (zero, kernel_h, one)
   place_w = Range (zero, kernel_w, one)
   index_h = Add (start_h, place_h)

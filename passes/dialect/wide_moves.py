@@ -6,6 +6,7 @@ A move of int16 is that of its two halves: ``x = 256*high + (low + 128)``, both 
 from __future__ import annotations
 
 from intaglio.passes.dialect.specification import Attribute, FunctionSpecification, Tensor
+from intaglio.passes.dialect.windows import COUNT, PADS, STARTS
 
 # Rows first, then columns: the windows of an axis are gathered as [outputs, kernel].
 _MAX_POOL = FunctionSpecification(
@@ -29,15 +30,9 @@ _MAX_POOL = FunctionSpecification(
   kernel = Constant <value_ints: ints = @kernel_shape> ()
   stride = Constant <value_ints: ints = @strides> ()
   dilation = Constant <value_ints: ints = @dilations> ()
-  pad_list = Constant <value_ints: ints = @pads> ()
-  ceil = Constant <value_int: int = @ceil_mode> ()
-  pad_begin, pad_end = Split <axis = 0, num_outputs = 2> (pad_list)
-  stride_less_one = Sub (stride, one)
-  partial = Mul (stride_less_one, ceil)
-  pad_end_partial = Add (pad_end, partial)
-  all_pads = Concat <axis = 0> (pad_begin, pad_end_partial)
-  image_axes = Constant <value = int64[2] {2, 3}> ()
-  image = Shape <start = 2> (x)
+"""
+    + PADS
+    + """
 
   kernel_less_one = Sub (kernel, one)
   reach = Mul (kernel_less_one, dilation)
@@ -45,26 +40,15 @@ _MAX_POOL = FunctionSpecification(
   padded_end = Add (image_end, pad_end_partial)
   padded_last = Sub (padded_end, one)
   slack = Sub (padded_last, reach)
-  image_last = Sub (image_end, one)
-  fits = Div (slack, stride)
-  starts_inside = Div (image_last, stride)
-  last_window = Min (fits, starts_inside)
-  windows = Add (last_window, one)
-  window_end = Mul (windows, stride)
-
-  window_end_h = Gather <axis = 0> (window_end, zero)
-  window_end_w = Gather <axis = 0> (window_end, one)
-  stride_h = Gather <axis = 0> (stride, zero)
-  stride_w = Gather <axis = 0> (stride, one)
-  kernel_h = Gather <axis = 0> (kernel, zero)
-  kernel_w = Gather <axis = 0> (kernel, one)
+"""
+    + COUNT
+    + """
   dilation_h = Gather <axis = 0> (dilation, zero)
   dilation_w = Gather <axis = 0> (dilation, one)
 
-  start_h_list = Range (zero, window_end_h, stride_h)
-  start_w_list = Range (zero, window_end_w, stride_w)
-  start_h = Unsqueeze (start_h_list, second)
-  start_w = Unsqueeze (start_w_list, second)
+"""
+    + STARTS
+    + """
   tap_h = Range (zero, kernel_h, one)
   tap_w = Range (zero, kernel_w, one)
   place_h = Mul (tap_h, dilation_h)

@@ -190,7 +190,10 @@ def moves_of_ones(start: Dims, target: Dims) -> Permutation | None:
 
 
 def reshape_target(start: Dims, target: Dims) -> list[int] | None:
-    """What a Reshape says to get from sizes ``start`` to ``target``; None where it cannot."""
+    """What a Reshape says to get from sizes ``start`` to ``target``; None where it cannot.
+
+    -1 stands for one open dimension, 0 copies one; a dimension that is 0 cannot be written then.
+    """
     if 0 in start or 0 in target:
         return None
     result: list[int] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Mapping
 
 import numpy as np
@@ -36,7 +37,7 @@ class AxisAttribute(DataRule):
 
     def axis(self, node: ir.Node) -> int:
         """The axis, counted from the first."""
-        return integer(node, "axis", self.default) % max(1, rank_of(node.inputs[0]) or 1)
+        return _stated_axis(node, self.default)
 
     def can_run(self, node: ir.Node, frame: Layout) -> bool:
         """The axis must be whole, and others alike in all outputs."""
@@ -44,8 +45,7 @@ class AxisAttribute(DataRule):
 
     def rewrite(self, node: ir.Node, chosen: Assignment, constants: Constants) -> None:
         """Counts the axis in the new order."""
-        if chosen.frame is not None:
-            node.attributes["axis"] = ir.AttrInt64("axis", chosen.frame.place(self.axis(node)))
+        _place_axis(node, self.default, chosen)
 
 
 class Concat(AxisAttribute):
@@ -67,14 +67,12 @@ class Slice(DataRule):
     """Slice, whose axes may be left out."""
 
     def _axes(self, node: ir.Node) -> list[int] | None:
-        axes = rank_of(node.inputs[0]) or 1
         if is_absent(node, 3):
             starts = dims_of(node.inputs[1])
             if starts is None or len(starts) != 1 or not isinstance(starts[0], int):
                 return None
             return list(range(starts[0]))
-        listed = constant_integers(node, 3)
-        return None if listed is None else [axis % axes for axis in listed]
+        return _listed_axes(node)
 
     def can_run(self, node: ir.Node, frame: Layout) -> bool:
         """Its axes must be known and whole."""
@@ -98,11 +96,9 @@ class Pad(DataRule):
     """Pad: its amounts are reordered, or its axes where it states them."""
 
     def _axes(self, node: ir.Node) -> list[int] | None:
-        axes = rank_of(node.inputs[0]) or 1
         if is_absent(node, 3):
-            return list(range(axes))
-        listed = constant_integers(node, 3)
-        return None if listed is None else [axis % axes for axis in listed]
+            return list(range(rank_of(node.inputs[0]) or 1))
+        return _listed_axes(node)
 
     def can_run(self, node: ir.Node, frame: Layout) -> bool:
         """What it pads must be known and whole."""
@@ -177,9 +173,9 @@ class Dropping(FrameRule):
         axes = rank_of(node.inputs[0])
         return None if index != 0 or axes is None else full(layout, axes)
 
+    @abc.abstractmethod
     def dropped(self, node: ir.Node) -> list[int] | None:
         """Axes that the result does not have; None where they are not known."""
-        raise NotImplementedError
 
     def frame_of_output(self, node: ir.Node, index: int, layout: Layout | None) -> Layout | None:
         """The result's order, with what it lacks at its old places."""
@@ -241,51 +237,42 @@ class Reduction(Dropping):
 class IndexReduction(Dropping):
     """ArgMax and ArgMin: one axis, an attribute."""
 
-    def axis(self, node: ir.Node) -> int:
-        """The axis, counted from the first."""
-        return integer(node, "axis", 0) % max(1, rank_of(node.inputs[0]) or 1)
-
     def dropped(self, node: ir.Node) -> list[int] | None:
         """The axis, unless it is kept."""
-        return [] if integer(node, "keepdims", 1) else [self.axis(node)]
+        return [] if integer(node, "keepdims", 1) else [_stated_axis(node, 0)]
 
     def assign(self, node: ir.Node, frame: Layout) -> Assignment | None:
         """Any order; the axis itself whole, since its places are the result."""
         gone = self.dropped(node)
-        if gone is None or not axes_are_whole(frame, [self.axis(node)]):
+        if gone is None or not axes_are_whole(frame, [_stated_axis(node, 0)]):
             return None
         return Assignment((frame,), (self.result_layout(frame, gone),), frame)
 
     def rewrite(self, node: ir.Node, chosen: Assignment, constants: Constants) -> None:
         """Counts the axis in the new order."""
-        if chosen.frame is not None:
-            node.attributes["axis"] = ir.AttrInt64("axis", chosen.frame.place(self.axis(node)))
+        _place_axis(node, 0, chosen)
 
 
 class Gather(Dropping):
     """Gather: the axes of its indices take the place of the gathered one."""
-
-    def _axis(self, node: ir.Node) -> int:
-        return integer(node, "axis", 0) % max(1, rank_of(node.inputs[0]) or 1)
 
     def dropped(self, node: ir.Node) -> list[int] | None:
         """The gathered axis when one index picks it; None where indices have several axes."""
         axes = rank_of(node.inputs[1])
         if axes is None or axes > 1:
             return None
-        return [] if axes == 1 else [self._axis(node)]
+        return [] if axes == 1 else [_stated_axis(node, 0)]
 
     def assign(self, node: ir.Node, frame: Layout) -> Assignment | None:
         """The data in any order, whole along the gathered axis."""
         gone = self.dropped(node)
-        if gone is None or not axes_are_whole(frame, [self._axis(node)]):
+        if gone is None or not axes_are_whole(frame, [_stated_axis(node, 0)]):
             return None
         return Assignment((frame, None), (self.result_layout(frame, gone),), frame)
 
     def rewrite(self, node: ir.Node, chosen: Assignment, constants: Constants) -> None:
         """Counts the axis in the new order."""
-        if chosen.frame is not None:
-            node.attributes["axis"] = ir.AttrInt64("axis", chosen.frame.place(self._axis(node)))
+        _place_axis(node, 0, chosen)
 
 
 class ShapeOf(Rule):
@@ -334,6 +321,25 @@ class ShapeOf(Rule):
         picked.replace_input_with(0, output)
         output.name = f"{picked.outputs[0].name}_reordered"
         output.shape = ir.Shape([frame.rank])
+
+
+def _listed_axes(node: ir.Node) -> list[int] | None:
+    """The axes that input 3 lists, counted from the first; None where they are computed."""
+    axes = rank_of(node.inputs[0]) or 1
+    listed = constant_integers(node, 3)
+    return None if listed is None else [axis % axes for axis in listed]
+
+
+def _stated_axis(node: ir.Node, default: int) -> int:
+    """The attribute ``axis``, counted from the first axis of input 0."""
+    return integer(node, "axis", default) % max(1, rank_of(node.inputs[0]) or 1)
+
+
+def _place_axis(node: ir.Node, default: int, chosen: Assignment) -> None:
+    """Counts the attribute ``axis`` in the chosen order."""
+    if chosen.frame is not None:
+        place = chosen.frame.place(_stated_axis(node, default))
+        node.attributes["axis"] = ir.AttrInt64("axis", place)
 
 
 def _moved(shuffle: Shuffle, axis: int) -> Shuffle:

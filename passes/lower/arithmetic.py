@@ -12,9 +12,16 @@ from intaglio.passes.annotations import set_quantization
 from intaglio.passes.lower.builder import Quantized, onnx_type, rounding_variant
 from intaglio.passes.lower.refused import RefusedError
 from intaglio.passes.lower.unit import Scope, Unit, attribute, static_dims
+from intaglio.passes.operators import FIXED_INT16_SCALE
 from intaglio.transforms.fixed_point import FixedPoint, quantize_multiplier
 from intaglio.transforms.scales import TensorQuantization
-from intaglio.transforms.softmax import exp_table, int16_scale, int16_tables
+from intaglio.transforms.softmax import (
+    OUTPUT_SCALE,
+    OUTPUT_ZERO_POINT,
+    exp_table,
+    int16_scale,
+    int16_tables,
+)
 
 #: Entries of a row of SOFTMAX: each may add 2^19 to an int32 sum.
 SOFTMAX_LIMIT = 4095
@@ -262,7 +269,7 @@ def lower_softmax(scope: Scope, unit: Unit) -> ir.Value:
         )
     if source.dtype == "int16":
         return _wide_softmax(scope, unit, source, axis)
-    natural = TensorQuantization("int8", (1.0 / 256.0,), (-128,))
+    natural = TensorQuantization("int8", (OUTPUT_SCALE,), (OUTPUT_ZERO_POINT,))
     try:
         exponentials = exp_table(source.scale)
     except ValueError as error:
@@ -285,7 +292,7 @@ def lower_softmax(scope: Scope, unit: Unit) -> ir.Value:
 def _wide_softmax(scope: Scope, unit: Unit, source: Quantized, axis: int) -> ir.Value:
     """int16 SOFTMAX: two tables with interpolation; its own output scale is 1/32768."""
     builder = scope.builder
-    natural = TensorQuantization("int16", (1.0 / 32768.0,), (0,))
+    natural = TensorQuantization("int16", (FIXED_INT16_SCALE,), (0,))
     precise = builder.profile.kernel("softmax", "int16") == "float64_tables"
     exponentials, reciprocals = int16_tables(np.float64 if precise else np.float32)
     try:

@@ -90,18 +90,18 @@ def lower_block_move(scope: Scope, unit: Unit) -> ir.Value:
     attributes: dict[str, Any] = {"blocksize": int(attribute(node, "blocksize"))}
     if node.op_type == "DepthToSpace":
         attributes["mode"] = text(node, "mode", "DCR")
-    return _by_function(scope, unit, f"{node.op_type}Integer16", attributes)
+    return _by_operator(scope, unit, f"{node.op_type}Integer16", attributes)
 
 
-def _by_function(
-    scope: Scope, unit: Unit, function: str, attributes: Mapping[str, Any]
+def _by_operator(
+    scope: Scope, unit: Unit, operator: str, attributes: Mapping[str, Any]
 ) -> ir.Value:
-    """A move of one tensor by a function of our dialect."""
+    """A move of one tensor by an operator without parameters, or a function of our dialect."""
     builder = scope.builder
     source = scope.tensor(unit.node.inputs[0])
     same = source.quantization == unit.output
     name = unit.name if same else f"{unit.name}_moved"
-    [result] = builder.op(function, [source.value], source.dtype, name, attributes, unit.shape)
+    [result] = builder.op(operator, [source.value], source.dtype, name, attributes, unit.shape)
     if same:
         return result
     moved = Quantized(result, source.quantization)
@@ -148,42 +148,18 @@ def lower_pool_max(scope: Scope, unit: Unit) -> ir.Value:
         return _max_of_slices(scope, unit)
     kept = ("kernel_shape", "strides", "pads", "dilations", "ceil_mode")
     attributes = {k: unit.node.attributes[k] for k in kept if k in unit.node.attributes}
-    return _wide_max_pool(scope, unit, attributes)
+    return _by_operator(scope, unit, "MaxPoolInteger16", attributes)
 
 
 def lower_global_max(scope: Scope, unit: Unit) -> ir.Value:
     """GlobalMaxPool: a window as large as the image, or a reduction where that is not known."""
-    builder = scope.builder
     source = scope.tensor(unit.node.inputs[0])
     shape = unit.node.inputs[0].shape if unit.node.inputs[0] is not None else None
     image = [] if shape is None else [d for d in list(shape)[2:] if isinstance(d, int)]
     if shape is None or len(shape) != 4 or len(image) != 2:
         return lower_reduced_extreme(scope, unit)
-    if source.dtype == "int16":
-        return _wide_max_pool(scope, unit, {"kernel_shape": image})
-    same = source.quantization == unit.output
-    name = unit.name if same else f"{unit.name}_pooled"
-    [result] = builder.op(
-        "MaxPool", [source.value], source.dtype, name, {"kernel_shape": image}, unit.shape
-    )
-    if same:
-        return result
-    pooled = Quantized(result, source.quantization)
-    return builder.requantize(pooled, unit.output, unit.name, shape=unit.shape)
-
-
-def _wide_max_pool(scope: Scope, unit: Unit, attributes: dict[str, Any]) -> ir.Value:
-    builder = scope.builder
-    source = scope.tensor(unit.node.inputs[0])
-    same = source.quantization == unit.output
-    name = unit.name if same else f"{unit.name}_pooled"
-    [result] = builder.op(
-        "MaxPoolInteger16", [source.value], source.dtype, name, attributes, unit.shape
-    )
-    if same:
-        return result
-    pooled = Quantized(result, source.quantization)
-    return builder.requantize(pooled, unit.output, unit.name, shape=unit.shape)
+    operator = "MaxPoolInteger16" if source.dtype == "int16" else "MaxPool"
+    return _by_operator(scope, unit, operator, {"kernel_shape": image})
 
 
 def lower_pool_average(scope: Scope, unit: Unit) -> ir.Value:

@@ -8,13 +8,14 @@ no integer definition is refused by name, not guessed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import onnx_ir as ir
 
 from intaglio.errors import RecipeError, Refusal, UnsupportedError
 from intaglio.passes.annotations import copy_layout, get_source_value
 from intaglio.passes.base import APPROXIMATE, Change, Outcome, Pass, PassConfig, Skip, outcome
+from intaglio.passes.canonicalize.editing import needed_nodes
 from intaglio.passes.dialect.functions import add_functions
 from intaglio.passes.lower.arithmetic import (
     lower_add_sub,
@@ -480,26 +481,12 @@ class _Driver:
         graph.inputs.clear()
         graph.initializers.clear()
         graph.inputs.extend(self.inputs)
-        graph.extend(_needed(self.builder.nodes, self.outputs))
+        graph.extend(needed_nodes(self.builder.nodes, self.outputs))
         graph.outputs.extend(self.outputs)
         used = {v for node in graph for v in node.inputs if v is not None}
         for value in self.builder.initializers.values():
             if value in used:
                 graph.register_initializer(value)
-
-
-def _needed(nodes: Sequence[ir.Node], outputs: Sequence[ir.Value]) -> list[ir.Node]:
-    """The nodes that some output depends on, in order; the others let go of their inputs."""
-    wanted = set(outputs)
-    kept: list[ir.Node] = []
-    for node in reversed(nodes):
-        if wanted.intersection(node.outputs):
-            wanted.update(v for v in node.inputs if v is not None)
-            kept.append(node)
-            continue
-        for index in range(len(node.inputs)):
-            node.replace_input_with(index, None)  # else it counts as a reader
-    return kept[::-1]
 
 
 def _unit_nodes(value: ir.Value) -> list[ir.Node]:

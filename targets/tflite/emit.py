@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Mapping
 
 import onnx_ir as ir
 
 from intaglio.errors import Refusal
+from intaglio.passes.layout.problem import is_inside
 from intaglio.passes.lower.refused import RefusedError
 from intaglio.passes.provenance import source_name
 from intaglio.targets.tflite.emitters import (
@@ -25,7 +25,7 @@ from intaglio.targets.tflite.emitters import (
     softmax,
     tables,
 )
-from intaglio.targets.tflite.emitters.scope import Emitter, Scope, is_inside
+from intaglio.targets.tflite.emitters.scope import Emitter, Scope
 
 DESCRIPTION = "intaglio"
 
@@ -63,11 +63,6 @@ class Emitted:
     data: bytes
     operators: tuple[str, ...]
     refusals: tuple[Refusal, ...]
-
-    @property
-    def counts(self) -> Mapping[str, int]:
-        """How often each operator is there, by name."""
-        return dict(sorted(Counter(self.operators).items()))
 
 
 def emit(model: ir.Model, profile: str, *, blocks_by_transpose: bool = False) -> Emitted:

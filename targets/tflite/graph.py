@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from intaglio.errors import InputError
 from intaglio.passes.annotations import set_source_value
+from intaglio.passes.canonicalize.editing import needed_nodes
 from intaglio.passes.operators import MOVES
 from intaglio.passes.provenance import SOURCES_KEY
 from intaglio.targets.tflite.node_shapes import infer_node
@@ -230,17 +231,9 @@ class Graph:
 
     def sweep(self, outputs: Sequence[ir.Value]) -> None:
         """Drops the nodes and initializers that no output depends on."""
-        wanted = set(outputs)
-        kept: list[ir.Node] = []
-        for node in reversed(self.nodes):
-            if wanted.intersection(node.outputs):
-                wanted.update(v for v in node.inputs if v is not None)
-                kept.append(node)
-                continue
-            for index in range(len(node.inputs)):
-                node.replace_input_with(index, None)  # else it counts as a reader
-        self.nodes = kept[::-1]
-        self.initializers = {n: v for n, v in self.initializers.items() if v in wanted}
+        self.nodes = needed_nodes(self.nodes, outputs)
+        read = {*outputs, *(value for node in self.nodes for value in node.inputs)}
+        self.initializers = {n: v for n, v in self.initializers.items() if v in read}
 
     def _note_move(self, node: ir.Node, attributes: Mapping[str, Any]) -> None:
         source = node.inputs[0] if node.inputs else None

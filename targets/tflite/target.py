@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from intaglio.errors import IntaglioError, InternalError, Refusal, ToolError
+from intaglio.errors import InputError, InternalError, Refusal, ToolError
 from intaglio.targets.base import (
     Artifact,
     Capability,
@@ -154,5 +154,5 @@ def _arena(path: Path) -> Arena | None:
         return None
     try:
         return measure_arena(path)
-    except IntaglioError:
-        return None  # TFLite Micro lacks one of its operators.
+    except (InputError, ToolError):
+        return None  # TFLite Micro lacks an operator or fails on it: `verify` says so.

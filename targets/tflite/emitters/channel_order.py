@@ -10,7 +10,9 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from intaglio.targets.tflite.emitters.scope import Scope, is_inside
+from intaglio.passes.layout.problem import is_inside
+from intaglio.passes.operators import sole_consumer
+from intaglio.targets.tflite.emitters.scope import Scope
 
 _CRD = "CRD"
 
@@ -30,15 +32,10 @@ def column_row_order(node: ir.Node, channels: int) -> NDArray[np.int64] | None:
 
 def wanted_order(scope: Scope, value: ir.Value) -> NDArray[np.int64] | None:
     """The channel order that the only reader of a convolution's result wants, if another one."""
-    reader = _only_reader(value)
+    reader = sole_consumer(value)
     if reader is None or not is_inside(reader):
         return None
-    behind = _only_reader(reader.outputs[0])
+    behind = sole_consumer(reader.outputs[0])
     if behind is None or behind.op_type != "DepthToSpace":
         return None
     return column_row_order(behind, scope.shape(value)[3])
-
-
-def _only_reader(value: ir.Value) -> ir.Node | None:
-    uses = list(value.uses())
-    return uses[0].node if len(uses) == 1 and not value.is_graph_output() else None

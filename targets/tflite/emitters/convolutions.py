@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from intaglio.errors import InternalError
 from intaglio.passes.annotations import get_quantization
+from intaglio.passes.layout.problem import is_inside
 from intaglio.passes.lower.refused import RefusedError
 from intaglio.targets.tflite.emitters.activations import Ending
 from intaglio.targets.tflite.emitters.channel_order import wanted_order
@@ -20,7 +21,7 @@ from intaglio.targets.tflite.emitters.multipliers import (
     require_rounding,
 )
 from intaglio.targets.tflite.emitters.options import options
-from intaglio.targets.tflite.emitters.scope import Scope, is_inside, required
+from intaglio.targets.tflite.emitters.scope import Scope, required
 from intaglio.targets.tflite.emitters.windows import VALID, padded, read_window
 from intaglio.transforms.scales import TensorQuantization
 

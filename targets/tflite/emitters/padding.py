@@ -68,8 +68,7 @@ def _padded_by_gather(
     scope: Scope, source: ir.Value, value: ir.Value, amounts: NDArray[np.int64], mode: str
 ) -> None:
     """reflect, edge and wrap repeat elements: a GATHER along every axis that grows."""
-    names = {"reflect": "reflect", "edge": "edge", "wrap": "wrap"}
-    if mode not in names or (amounts < 0).any():
+    if mode not in ("reflect", "edge", "wrap") or (amounts < 0).any():
         raise RefusedError(f"padding of mode '{mode}' has no TFLite operator")
     meaning, shape = scope.quantization(value), list(scope.shape(source))
     data = scope.index(source)
@@ -77,7 +76,7 @@ def _padded_by_gather(
     if not changing:
         reshape(scope, data, scope.result(value), tuple(shape))
     for axis in changing:
-        places = np.pad(np.arange(shape[axis]), tuple(amounts[axis]), mode=names[mode])  # type: ignore[call-overload]
+        places = np.pad(np.arange(shape[axis]), tuple(amounts[axis]), mode=mode)  # type: ignore[call-overload]
         shape[axis] = len(places)
         target = (
             scope.result(value)

@@ -6,16 +6,16 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from intaglio.passes.lower import resize as lowering
 from intaglio.passes.lower.refused import RefusedError
-from intaglio.passes.lower.resize import nearest_places
 from intaglio.targets.tflite.emitters.moves import gather
 from intaglio.targets.tflite.emitters.multipliers import expect_equal
 from intaglio.targets.tflite.emitters.options import options
 from intaglio.targets.tflite.emitters.scope import Emitter, Scope
 from intaglio.targets.tflite.emitters.transposes import reshape
-from intaglio.transforms.resize import linear_neighbors
+from intaglio.transforms.resize import linear_neighbors, nearest_places
 
-#: Coordinate modes of the kernels: the two flags, and what linear positions they mean in ONNX.
+#: Coordinate modes of the kernels: the two flags, and what positions they mean in ONNX.
 _MODES = {
     (False, False): "asymmetric",
     (False, True): "half_pixel",
@@ -59,9 +59,11 @@ def _nearest(scope: Scope, node: ir.Node) -> None:
     meaning = scope.quantization(value)
     expect_equal(scope.quantization(source), meaning)
     before, after = scope.shape(source), scope.shape(value)
-    places = [nearest_places(node, before[a], after[a], after[a] / before[a]) for a in _AXES]
-    for flags in _MODES:
-        kernel = [_kernel_places(before[a], after[a], *flags) for a in _AXES]
+    places = [
+        lowering.nearest_places(node, before[a], after[a], after[a] / before[a]) for a in _AXES
+    ]
+    for flags, mode in _MODES.items():
+        kernel = [nearest_places(before[a], after[a], mode) for a in _AXES]
         if all(np.array_equal(a, b) for a, b in zip(kernel, places, strict=True)):
             version = 4 if meaning.dtype == "int16" else 3 if any(flags) else 2
             chosen = options(
@@ -72,20 +74,6 @@ def _nearest(scope: Scope, node: ir.Node) -> None:
             scope.operator("RESIZE_NEAREST_NEIGHBOR", inputs, result, chosen, version)
             return
     _gathered(scope, source, value, places)
-
-
-def _kernel_places(
-    size: int, output: int, align_corners: bool, half_pixel: bool
-) -> NDArray[np.int64]:
-    """GetNearestNeighbor of TFLite's reference kernel, in float32 as there."""
-    if align_corners and output > 1:
-        scale = np.float32(size - 1) / np.float32(output - 1)
-    else:
-        scale = np.float32(size) / np.float32(output)
-    offset = np.float32(0.5 if half_pixel else 0.0)
-    position = (np.arange(output).astype(np.float32) + offset) * scale
-    rounded = np.floor(position + np.float32(0.5)) if align_corners else np.floor(position)
-    return np.asarray(np.clip(rounded, 0, size - 1).astype(np.int64))
 
 
 def _gathered(

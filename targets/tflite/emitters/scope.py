@@ -10,16 +10,16 @@ import onnx_ir as ir
 from numpy.typing import ArrayLike, NDArray
 
 from intaglio.errors import InternalError
-from intaglio.passes.annotations import LAYOUT_KEY, get_quantization
+from intaglio.passes.annotations import get_quantization
+from intaglio.passes.dialect.specification import DOMAIN
+from intaglio.passes.layout.problem import is_inside
 from intaglio.passes.lower.refused import RefusedError
+from intaglio.passes.operators import sole_consumer
 from intaglio.targets.tflite.emitters.measured import Measured
 from intaglio.targets.tflite.resolver import MICRO_PROFILE, require_micro
 from intaglio.targets.tflite.writer import FileBuilder
 from intaglio.transforms.profiles import get_profile
 from intaglio.transforms.scales import TensorQuantization
-
-#: Note on a Transpose that belongs to the spatial operator beside it.
-INSIDE = "inside"
 
 _NARROW = ("int8", "int16")
 
@@ -100,7 +100,7 @@ class Scope:
             if found is not None:
                 return found
             node = current.producer()
-            current = None if node is None or node.domain == "intaglio" else node.inputs[0]
+            current = None if node is None or node.domain == DOMAIN else node.inputs[0]
         raise InternalError(f"no quantization is noted for '{value.name}'")
 
     def claim(self, node: ir.Node) -> None:
@@ -121,7 +121,7 @@ class Scope:
         if node is None or not is_inside(node):
             raise RefusedError(
                 "only two-dimensional spatial operators have TFLite kernels",
-                "lift one-dimensional ones to two (canonicalize.lift_one_dimension)",
+                "lift one-dimensional ones to two (canonicalize.normalize_operators does)",
             )
         self.claim(node)
         source = node.inputs[0]
@@ -131,7 +131,7 @@ class Scope:
 
     def behind(self, value: ir.Value) -> ir.Value:
         """The result of a spatial node, behind the Transpose that belongs to it."""
-        node = self._only_reader(self.narrowed(value))
+        node = sole_consumer(self.narrowed(value))
         if node is None or not is_inside(node):
             raise RefusedError("only two-dimensional spatial operators have TFLite kernels")
         self.claim(node)
@@ -142,16 +142,12 @@ class Scope:
 
         Moves without an int16 kernel in onnxruntime run on int32; TFLite's take int16.
         """
-        node = self._only_reader(value)
+        node = sole_consumer(value)
         wide = self.dtype(value) == "int32"
         if not wide or node is None or node.op_type != "Cast":
             return value
         self.claim(node)
         return node.outputs[0]
-
-    def _only_reader(self, value: ir.Value) -> ir.Node | None:
-        uses = list(value.uses())
-        return uses[0].node if len(uses) == 1 and not value.is_graph_output() else None
 
     # -- the file ------------------------------------------------------------------------------
 
@@ -292,11 +288,6 @@ class Scope:
 
 
 Emitter = Callable[[Scope, ir.Node], None]
-
-
-def is_inside(node: ir.Node) -> bool:
-    """Whether ``node`` is a Transpose that belongs to a spatial operator."""
-    return node.op_type == "Transpose" and node.metadata_props.get(LAYOUT_KEY) == INSIDE
 
 
 def required(value: ir.Value | None) -> ir.Value:

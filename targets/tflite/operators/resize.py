@@ -19,12 +19,11 @@ from types import MappingProxyType
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
 from intaglio.targets.tflite.operators.arguments import Size, integers, moving, vector
 from intaglio.targets.tflite.scope import Operator, Reader, Scope
+from intaglio.transforms.resize import nearest_places
 
-_HALF = np.float32(0.5)
 # With sizes of a smaller product no rounding of float32 reaches the next border.
 _SAFE_PRODUCT = 1 << 19
 # An axis this long is no picture.
@@ -68,32 +67,6 @@ def coordinate_mode(scope: Scope, operator: Operator) -> str:
     if operator.options.alignCorners:
         return "align_corners"
     return "half_pixel" if operator.options.halfPixelCenters else "asymmetric"
-
-
-def nearest_places(size: int, new: int, mode: str) -> NDArray[np.int64]:
-    """Which element each of ``new`` elements comes from in TensorFlow Lite.
-
-    Args:
-        size: Elements of the axis.
-        new: Elements after resizing.
-        mode: One of ``asymmetric``, ``half_pixel``, ``align_corners``.
-
-    Returns:
-        int64[new], each 0 to ``size - 1``.
-    """
-    x = np.arange(new, dtype=np.float32)
-    if mode == "align_corners" and new > 1:
-        step = np.float32(size - 1) / np.float32(new - 1)
-    else:
-        step = np.float32(size) / np.float32(new)
-    if mode == "align_corners":
-        # Half away from zero; the sum is taken in float64, as exact as the kernel's rounding.
-        position = np.floor((x * step).astype(np.float64) + 0.5)
-    elif mode == "half_pixel":
-        position = np.floor((x + _HALF) * step)
-    else:
-        position = np.floor(x * step)
-    return np.asarray(np.clip(position.astype(np.int64), 0, size - 1))
 
 
 def onnx_agrees(size: int, new: int, mode: str) -> bool:
