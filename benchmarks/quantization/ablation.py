@@ -164,7 +164,9 @@ def without(pool: NDArray[np.float32], drawn: NDArray[np.float32]) -> NDArray[np
 
 def table(results: list[dict[str, Any]]) -> str:
     """All results in one table: dB, mean over the draws; the first variant in full, then gains."""
-    names = list(dict.fromkeys(name for data in results for name in data["variants"]))
+    known = [variant.name for variant in VARIANTS]
+    found = list(dict.fromkeys(name for data in results for name in data["variants"]))
+    names = sorted(found, key=lambda name: known.index(name) if name in known else len(known))
     rows = []
     for data in results:
         means = {n: float(np.mean(c["sqnr_db"])) for n, c in data["results"].items()}
@@ -186,7 +188,8 @@ def table(results: list[dict[str, Any]]) -> str:
             for d in results
             if name in d["results"] and names[0] in d["results"]
         ]
-        average.append(f"**{np.mean(gains):+.1f}**" if gains else "")
+        # A mean over a few of the models would not compare with the others.
+        average.append(f"**{np.mean(gains):+.1f}**" if 2 * len(gains) > len(results) else "")
     return (
         f"SQNR with {names[0]}, dB; for the others the gain over it.\n\n"
         + markdown_table(["model", *names], [*rows, average])

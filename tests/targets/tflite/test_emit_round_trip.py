@@ -47,7 +47,7 @@ def test_a_published_file_comes_back_as_it_was(zoo, tmp_path, name):
     path = zoo / f"{name}.tflite"
     emission = emission_of(path)
     assert emission.emitted.refusals == ()
-    assert "TRANSPOSE" not in emission.emitted.counts
+    assert "TRANSPOSE" not in emission.emitted.operators
     assert len(emission.emitted.data) <= LARGEST * path.stat().st_size
     again = tmp_path / "again.tflite"
     again.write_bytes(emission.emitted.data)
