@@ -20,7 +20,8 @@ from intaglio.cli.output import Output
 
 app = typer.Typer(
     name="intaglio",
-    help="Turn trained ONNX models into integer-only artifacts, and prove what they compute.",
+    help="Turn trained ONNX and TFLite models into integer-only artifacts, and prove what they "
+    "compute.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -74,7 +75,7 @@ def _options(
 
 @app.command()
 def inspect(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="An ONNX file, or a bundle.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="An ONNX or TFLite file, or a bundle.")],
     shape: Shapes = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -89,7 +90,7 @@ def inspect(
 
 @app.command()
 def convert(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="An ONNX file.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="An ONNX or TFLite file.")],
     out: Annotated[str, typer.Option("--out", "-o", metavar="DIR", help="Folder to write.")],
     recipe: Annotated[
         str,
@@ -105,7 +106,8 @@ def convert(
         typer.Option(
             "--target",
             "-t",
-            help="What to write: onnx-qdq, onnx-integer (both by default). (repeatable)",
+            help="What to write: onnx-qdq, onnx-integer (both by default), tflite, ethos-u. "
+            "(repeatable)",
             autocompletion=complete_targets,
         ),
     ] = None,

@@ -126,7 +126,8 @@ def verification(console: Console, report: VerifyReport) -> None:
             _percent(pair.mismatch_fraction),
             _number(pair.sqnr_db, ".1f"),
         )
-    console.print(table)
+    if report.pairs:
+        console.print(table)
     if report.layers:
         table = _table(
             "worst layers", "operator", "artifact", right=("SQNR [dB]", "loses [dB]", "saturated")

@@ -117,6 +117,11 @@ def read_inputs(path: str | Path, specs: tuple[TensorSpec, ...]) -> dict[str, ND
         InputError: The file is missing, damaged, or has other keys than the inputs.
     """
     place = Path(path)
+    if place.is_dir():
+        raise InputError(
+            f"{place} is a folder",
+            remedy="give an .npy or .npz file; `verify --inputs` takes folders",
+        )
     if not place.is_file():
         raise InputError(f"there is no file {place}", remedy="check the path of --input")
     names = [spec.name for spec in specs]

@@ -86,7 +86,8 @@ def _finish(bundle: Bundle, report: VerifyReport) -> VerifyReport:
         write_json(temporary, report.to_dict())
         temporary.replace(bundle.folder / VERIFY_JSON)
         write_report(bundle.folder, report)
-    except OSError as error:
+    except (OSError, InputError) as error:
+        # What the reports are drawn from may be missing as well; the verdict stands without them.
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         report.warnings.append(f"the reports in {bundle.folder} could not be written: {error}")
