@@ -74,7 +74,7 @@ class _Job:
         source: Name, hash and size of the file, for the manifest.
         inputs: Inputs of the model as read.
         outputs: Its outputs.
-        warnings: What was repaired on reading.
+        warnings: What was repaired on reading, and which options have no effect.
         recipe: The recipe with all options set.
         targets: The requested targets.
         data: Calibration samples, or None.
@@ -271,7 +271,7 @@ def _open(
         path=path,
         inputs=inputs,
         outputs=border_specs(model.graph.outputs, quantization),
-        warnings=reading_warnings(model),
+        warnings=[*reading_warnings(model), *_without_effect(recipe, model)],
         source={"path": path.name, "sha256": file_sha256(path), "bytes": path.stat().st_size},
         recipe=recipe,
         targets=targets,
@@ -280,6 +280,24 @@ def _open(
         plan=plan,
         plan_origin="" if plan_path is None else Path(plan_path).name,
     )
+
+
+def _without_effect(recipe: Recipe, model: ir.Model) -> list[str]:
+    """Says which options a model cannot follow that keeps the quantization it came with."""
+    if not is_quantized(model):
+        return []
+    options = [
+        f"{step.pass_name}.{option}"
+        for step in recipe.steps
+        if step.enabled and step.pass_name.startswith(("calibrate.", "quantize."))
+        for option in step.options
+    ]
+    if not options:
+        return []
+    return [
+        "the model is quantized already and keeps its types and scales: "
+        f"{', '.join(options)} {'has' if len(options) == 1 else 'have'} no effect"
+    ]
 
 
 def _open_data(

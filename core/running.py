@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -79,8 +80,8 @@ def run_batched(
 ) -> dict[str, NDArray[Any]]:
     """Runs a session on any number of samples.
 
-    Where the artifact fixes its first dimension and the arrays hold a multiple of it, it is run
-    several times and the outputs are joined.
+    Where the artifact, or what runs it, fixes the first dimension and the arrays hold a multiple
+    of it, it is run several times and the outputs are joined.
 
     Args:
         session: An opened artifact.
@@ -92,14 +93,28 @@ def run_batched(
     Raises:
         InputError: An input is missing, unknown, or has a wrong shape or dtype.
     """
-    size, runs = _rounds(session.artifact.inputs, inputs)
-    if runs <= 1:
+    specs = session.artifact.inputs
+    size, runs = _rounds(specs, inputs)
+    try:
+        if runs > 1:
+            return _run_parts(session, inputs, size, runs)
         return session.run(inputs)
-    parts = [
-        session.run({name: x[i * size : (i + 1) * size] for name, x in inputs.items()})
-        for i in range(runs)
-    ]
-    return {name: np.concatenate([np.atleast_1d(p[name]) for p in parts]) for name in parts[0]}
+    except InputError as error:
+        for spec in specs:
+            _check_order(spec, inputs.get(spec.name), error)
+        # A dimension that is open in the file is not so in every runtime.
+        single = tuple(
+            dataclasses.replace(spec, shape=(1, *spec.shape[1:]))
+            for spec in specs
+            if spec.shape and isinstance(spec.shape[0], str)
+        )
+        size, runs = _rounds(single, inputs) if len(single) == len(specs) else (0, 1)
+        if runs <= 1:
+            raise
+        try:
+            return _run_parts(session, inputs, size, runs)
+        except InputError:
+            raise error from None
 
 
 def read_inputs(path: str | Path, specs: tuple[TensorSpec, ...]) -> dict[str, NDArray[Any]]:
@@ -240,6 +255,31 @@ def _tflite_border(path: Path) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec
     from intaglio.targets.tflite.border import read_border
 
     return read_border(path)
+
+
+def _run_parts(
+    session: BundleSession, inputs: Mapping[str, NDArray[Any]], size: int, runs: int
+) -> dict[str, NDArray[Any]]:
+    parts = [
+        session.run({name: x[i * size : (i + 1) * size] for name, x in inputs.items()})
+        for i in range(runs)
+    ]
+    return {name: np.concatenate([np.atleast_1d(p[name]) for p in parts]) for name in parts[0]}
+
+
+def _check_order(spec: TensorSpec, array: NDArray[Any] | None, error: InputError) -> None:
+    """Says so where an input was refused because its channels stand at the other end."""
+    if array is None or array.ndim != 4 or len(spec.shape) != 4:
+        return
+    wanted, given = spec.shape[1:], array.shape[1:]
+    for order, found in (((0, 2, 3, 1), "first"), ((0, 3, 1, 2), "last")):
+        moved = tuple(array.shape[axis] for axis in order[1:])
+        if moved == wanted and given != wanted:
+            shapes = ["×".join(map(str, ("N", *dims))) for dims in (given, wanted)]
+            raise InputError(
+                f"input '{spec.name}' takes {shapes[1]}; the array is {shapes[0]}",
+                remedy=f"channels are {found} in it: transpose it by {order}",
+            ) from error
 
 
 def _rounds(specs: tuple[TensorSpec, ...], inputs: Mapping[str, NDArray[Any]]) -> tuple[int, int]:

@@ -28,6 +28,9 @@ RANDOM_INPUTS = 64
 #: Seed of the random inputs: every run of ``verify`` sees the same.
 SEED = 20240
 
+# Real samples that use less than one in so many levels of an input were scaled in another way.
+_LEAST_COVERAGE = 16
+
 #: Size of a spatial dimension that neither the model nor a sample fixes.
 OPEN_DIMENSION = 32
 
@@ -203,6 +206,48 @@ class VerifyInputs:
         if example is None or example.size == 0:
             return 0, 1
         return example.min().item(), example.max().item()
+
+
+class Coverage:
+    """How much of the integer range of the inputs real samples use.
+
+    Pictures that were scaled in another way than for training fill some levels only, or one, and
+    then everything agrees and nothing is proved.
+
+    Args:
+        specs: Inputs of the source model.
+    """
+
+    def __init__(self, specs: Sequence[TensorSpec]) -> None:
+        found = {spec.name: quantization_of(spec) for spec in specs}
+        self._quantizations = {name: known for name, known in found.items() if known is not None}
+        self._ranges: dict[str, tuple[int, int]] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, inputs: Mapping[str, NDArray[Any]]) -> None:
+        """Takes real samples into account, in the source's own integers."""
+        for name in self._quantizations:
+            array = inputs[name]
+            low, high = self._ranges.get(name, (2**31, -(2**31)))
+            self._ranges[name] = (min(low, int(array.min())), max(high, int(array.max())))
+            self._counts[name] = self._counts.get(name, 0) + array.size
+
+    def warnings(self) -> list[str]:
+        """A sentence for each input that is hardly used."""
+        found = []
+        for name, (low, high) in self._ranges.items():
+            known = self._quantizations[name]
+            levels = known.maximum - known.minimum + 1
+            if self._counts[name] < levels or (high - low + 1) * _LEAST_COVERAGE > levels:
+                continue
+            ends = np.array([low, high, known.minimum, known.maximum])
+            used, takes = np.split(known.dequantize(ends), 2)
+            found.append(
+                f"the samples use {used[0]:.4g} to {used[1]:.4g} of input '{name}', which takes "
+                f"{takes[0]:.4g} to {takes[1]:.4g}: scale them as for training (pictures with "
+                "--set data.scale, data.mean and data.std of convert)"
+            )
+        return found
 
 
 def open_inputs(

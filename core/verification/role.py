@@ -15,7 +15,7 @@ from intaglio.targets.base import Artifact, RunResult, TensorSpec
 from intaglio.verification.accuracy import Accuracy, choose_metric
 from intaglio.verification.comparison import PairComparison, to_real
 from intaglio.verification.inner_tensors import inner_tensors, load_graph, source_values
-from intaglio.verification.inputs import Batch, VerifyInputs, open_inputs
+from intaglio.verification.inputs import Batch, Coverage, VerifyInputs, open_inputs
 from intaglio.verification.layers import LayerComparison, rank_layers
 from intaglio.verification.report import SOURCE, PairResult, VerifyReport
 from intaglio.verification.runs import Side, input_quantizations
@@ -61,6 +61,7 @@ class RoleRun:
             limit=samples,
             generate=inputs is None,
         )
+        self._coverage = Coverage(self._specs)
         chosen = choose_metric(metric, self._inputs.has_labels, self._inputs.has_targets)
         self._accuracy = Accuracy(chosen)
         self._report.metric = chosen
@@ -108,6 +109,7 @@ class RoleRun:
                 _add_pair(pair, by_name, found, batch.generated)
             if not batch.generated:
                 self._add_accuracy(found, batch)
+                self._coverage.add(batch.inputs)
             # Random inputs leave the ranges that were calibrated; they count for layers only
             # where there are no others.
             if batch.generated == (self._inputs.real == 0) and layer_samples < LAYER_SAMPLES:
@@ -240,6 +242,7 @@ class RoleRun:
             "layers": layer_samples,
         }
         report.accuracy.update(self._accuracy.results())
+        report.warnings += self._coverage.warnings()
         # The golden reference first; others repeat most of what it says.
         golden = self._prefix + REFERENCE_TARGET
         for name in sorted(inner, key=lambda name: name != golden):

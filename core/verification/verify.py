@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from intaglio.bundle_files import write_json
-from intaglio.errors import VerificationError
+from intaglio.errors import InputError, VerificationError
 from intaglio.progress import Progress, silent
 from intaglio.verification.inputs import check_limit
 from intaglio.verification.report import VerifyReport

@@ -86,7 +86,7 @@ def parse(path: Path) -> onnx.ModelProto:
     if not path.exists():
         raise InputError(f"there is no file {path}", remedy="check the path")
     if not path.is_file():
-        raise InputError(f"{path} is not a file", remedy="pass the .onnx file itself")
+        raise InputError(f"{path} is not a file", remedy="pass the .onnx or .tflite file itself")
     try:
         size = path.stat().st_size
         if size > _MAX_BYTES:
@@ -106,8 +106,9 @@ def parse(path: Path) -> onnx.ModelProto:
     try:
         model.ParseFromString(data)
     except (google.protobuf.message.DecodeError, ValueError, RuntimeError) as error:
+        kind = "TFLite or ONNX" if path.suffix == ".tflite" else "ONNX"
         raise InputError(
-            f"{path} is not a whole ONNX model: it is truncated, damaged or of another format",
+            f"{path} is not a whole {kind} model: it is truncated, damaged or of another format",
             remedy="export or copy the model again",
         ) from error
     if not model.HasField("graph") or model.ir_version < 1:
