@@ -75,7 +75,9 @@ def _options(
 
 @app.command()
 def inspect(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="An ONNX or TFLite file, or a bundle.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="An ONNX or TFLite file, or a bundle.")
+    ],
     shape: Shapes = None,
     as_json: Json = False,
     quiet: Quiet = False,

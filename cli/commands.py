@@ -111,7 +111,7 @@ def run_verify(
     if not report.ok:
         if output.quiet:
             for failure in report.failures:
-                output.warn(failure)
+                output.fail(failure)
         raise typer.Exit(VerificationError.exit_code)
 
 

@@ -63,6 +63,10 @@ class Output(AbstractContextManager["Output"]):
         """Prints a warning, in red, on stderr; ``--quiet`` does not hide it."""
         self.err.print(f"warning: {message}", style="bold red", markup=False, highlight=False)
 
+    def fail(self, message: str) -> None:
+        """Prints what makes a verdict negative, likewise."""
+        self.err.print(f"failed: {message}", style="bold red", markup=False, highlight=False)
+
     def __exit__(
         self,
         kind: type[BaseException] | None,

@@ -364,9 +364,10 @@ def _prepare(
         refused += _labelled(target.check(ready), target.name, len(job.targets) > 1)
         prepared.append((target, ready))
     if refused:
-        raise UnsupportedError(
-            f"{len(refused)} things in the model are not supported; nothing was written", refused
-        )
+        count = f"{len(refused)} things in the model are"
+        if len(refused) == 1:
+            count = "one thing in the model is"
+        raise UnsupportedError(f"{count} not supported; nothing was written", refused)
     return prepared, tuple(records)
 
 

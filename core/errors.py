@@ -65,7 +65,8 @@ class Refusal:
         self.remedy = remedy
 
     def __str__(self) -> str:
-        text = f"{self.operator} '{self.node}': {self.reason}"
+        where = f"{self.operator} '{self.node}'" if self.node else self.operator
+        text = f"{where}: {self.reason}"
         return f"{text} ({self.remedy})" if self.remedy else text
 
     def __repr__(self) -> str:

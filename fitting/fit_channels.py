@@ -152,7 +152,10 @@ class FitChannels(DataPass):
         room = self.config.margin * (seen.high - seen.low)
         offset = np.zeros(link.channels)
         if self.config.offsets and link.takes_offsets:
-            offset[alive] = np.maximum(seen.low - room, 0.0)[alive]
+            # What the samples show at one value only has no range to be shifted to the start of.
+            spread = seen.high - seen.low > DEAD_SHARE * seen.high.max(initial=0.0)
+            shifted = alive & spread
+            offset[shifted] = np.maximum(seen.low - room, 0.0)[shifted]
         width = np.minimum(seen.high + room, link.upper) - offset
         width[~alive] = link.upper
         for strength in STRENGTHS:

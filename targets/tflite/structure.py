@@ -14,12 +14,16 @@ from intaglio.targets.tflite.scope import Tensor
 #: Operators a file may have (large language models have some thousands): bounds the time.
 MAX_OPERATORS = 10_000
 
+# The custom operator of what Vela has compiled.
+_NPU = "ethos-u"
+
 
 def check_border(file: FlatFile) -> None:
     """Checks that there is something to compute, from something, and that indices exist.
 
     Raises:
-        InputError: No operators, inputs or outputs, too many of them, or an index out of range.
+        InputError: No operators, inputs or outputs, too many of them, or an index out of range; or
+            the file is compiled already.
     """
     graph, path = file.graph, file.buffer.path
     if not graph.operators:
@@ -35,6 +39,11 @@ def check_border(file: FlatFile) -> None:
         raise InputError(
             f"{path} has no inputs: it is a constant",
             remedy="export it without folding the input away",
+        )
+    if any(operator.kind.custom and operator.kind.name == _NPU for operator in graph.operators):
+        raise InputError(
+            f"{path} is compiled for an Ethos-U NPU: its operators are hidden in '{_NPU}'",
+            remedy="give the file that it was compiled from",
         )
     count = len(graph.tensors)
     for index in (*graph.inputs, *graph.outputs):

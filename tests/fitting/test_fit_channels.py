@@ -27,9 +27,9 @@ TEXT = """(float[N,3,10,10] x) => (float[N,4] y) {
 NARROW = np.array([1.0, 0.05, 0.05, 1.0])
 
 
-def network(*, pads=False):
+def network(*, pads=False, widths=NARROW):
     generator = np.random.default_rng(3)
-    w1 = generator.uniform(-1, 1, (4, 3, 1, 1)) * NARROW.reshape(4, 1, 1, 1)
+    w1 = generator.uniform(-1, 1, (4, 3, 1, 1)) * widths.reshape(4, 1, 1, 1)
     text = TEXT.replace("c1 = Conv<pads=[1,1,1,1]>", "c1 = Conv")
     if pads:
         text = text.replace("c2 = Conv", "c2 = Conv<pads=[1,1,1,1]>")
@@ -94,6 +94,13 @@ def test_shifts_need_a_reader_that_does_not_pad():
     np.testing.assert_allclose(Runner(padded).run({"x": x})["y"], want, rtol=1e-3, atol=1e-3)
     assert [link.takes_offsets for link in find_links(padded.graph)] == [False]
     assert [link.takes_offsets for link in find_links(network().graph)] == [True]
+
+
+def test_a_channel_that_never_changes_is_not_shifted():
+    model = network(widths=np.array([1.0, 0.0, 0.05, 1.0]))
+    FitChannels(FitChannels.Config(margin=0.0), samples(model))(model)
+    assert all(np.isfinite(v.const_value.numpy()).all() for v in model.graph.initializers.values())
+    assert np.isfinite(Runner(model).run({"x": pictures(4, 1)})["y"]).all()
 
 
 def test_without_offsets_channels_are_scaled_only():

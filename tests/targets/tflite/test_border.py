@@ -1,8 +1,10 @@
 """Inputs and outputs of files that are run as they stand."""
 
 import numpy as np
+import pytest
 
-from intaglio.running import open_runnable
+from intaglio.errors import InputError
+from intaglio.running import open_runnable, run_batched
 from intaglio.targets.tflite.border import read_border
 from intaglio.targets.tflite.schema import schema
 from intaglio.targets.tflite.writer import FileBuilder
@@ -37,3 +39,14 @@ def test_a_file_of_others_runs_with_real_numbers(tmp_path):
     )
     x = np.linspace(-4, 4, 12, dtype=np.float32).reshape(1, 2, 2, 3)
     np.testing.assert_allclose(session.run({"x": x})["y"], x, atol=0.26)
+
+
+def test_many_samples_run_one_by_one_where_the_runtime_fixes_the_batch(tmp_path):
+    pytest.importorskip("tflite_micro")
+    path = _relu_file(tmp_path / "m.tflite", signature=(-1, 2, 2, 3))
+    x = np.arange(-18, 18, dtype=np.int8).reshape(3, 2, 2, 3)
+    found = [run_batched(open_runnable(path, runtime=r), {"x": x}) for r in ("tflm", "litert")]
+    assert found[0]["y"].shape == x.shape
+    np.testing.assert_array_equal(found[0]["y"], found[1]["y"])
+    with pytest.raises(InputError, match="int64"):
+        run_batched(open_runnable(path, runtime="tflm"), {"x": x.astype(np.int64)})

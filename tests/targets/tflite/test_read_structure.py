@@ -40,6 +40,12 @@ def test_the_format_is_told_from_the_contents(tmp_path):
     assert [node.op_type for node in read_model(file, {}).graph] == ["Relu"]
 
 
+def test_a_file_that_vela_has_compiled():
+    with pytest.raises(InputError, match="compiled for an Ethos-U NPU") as caught:
+        read(chain("RELU", "ethos-u"))
+    assert "compiled from" in caught.value.remedy
+
+
 def test_a_missing_file(tmp_path):
     with pytest.raises(InputError, match="there is no file"):
         read_tflite(tmp_path / "none.tflite")
