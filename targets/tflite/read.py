@@ -26,7 +26,12 @@ from intaglio.targets.tflite.operators.shapes import fold
 from intaglio.targets.tflite.options import read_options
 from intaglio.targets.tflite.readers import READERS
 from intaglio.targets.tflite.scope import Operator, Scope, Tensor
-from intaglio.targets.tflite.structure import check_border, check_order, live_operators
+from intaglio.targets.tflite.structure import (
+    check_border,
+    check_not_compiled,
+    check_order,
+    live_operators,
+)
 from intaglio.targets.tflite.tensors import Tensors, decode_tensors
 from intaglio.targets.tflite.versions import NEWEST_VERSION
 
@@ -74,6 +79,7 @@ def read_bytes(data: bytes, path: str, shapes: Mapping[str, Sequence[int]]) -> i
         shapes: As above.
     """
     file = read_flatfile(data, path)
+    check_not_compiled(file)
     tensors = decode_tensors(file)
     check_border(file)
     check_order(file, tensors.all)

@@ -22,8 +22,7 @@ def check_border(file: FlatFile) -> None:
     """Checks that there is something to compute, from something, and that indices exist.
 
     Raises:
-        InputError: No operators, inputs or outputs, too many of them, or an index out of range; or
-            the file is compiled already.
+        InputError: No operators, inputs or outputs, too many of them, or an index out of range.
     """
     graph, path = file.graph, file.buffer.path
     if not graph.operators:
@@ -40,11 +39,6 @@ def check_border(file: FlatFile) -> None:
             f"{path} has no inputs: it is a constant",
             remedy="export it without folding the input away",
         )
-    if any(operator.kind.custom and operator.kind.name == _NPU for operator in graph.operators):
-        raise InputError(
-            f"{path} is compiled for an Ethos-U NPU: its operators are hidden in '{_NPU}'",
-            remedy="give the file that it was compiled from",
-        )
     count = len(graph.tensors)
     for index in (*graph.inputs, *graph.outputs):
         if not 0 <= index < count:
@@ -56,6 +50,21 @@ def check_border(file: FlatFile) -> None:
         for index in operator.outputs:
             if not 0 <= index < count:
                 raise _damaged(file, number, f"makes tensor {index} of {count}")
+
+
+def check_not_compiled(file: FlatFile) -> None:
+    """Refuses what Vela has compiled.
+
+    Raises:
+        InputError: It has the custom operator of an NPU.
+    """
+    for operator in file.graph.operators:
+        if operator.kind.custom and operator.kind.name == _NPU:
+            raise InputError(
+                f"{file.buffer.path} is compiled for an Ethos-U NPU: its operators are hidden in "
+                f"'{_NPU}'",
+                remedy="give the file that it was compiled from",
+            )
 
 
 def check_order(file: FlatFile, tensors: Sequence[Tensor]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from intaglio.targets.tflite.flatfile import TensorRecord, read_file, read_flatfile
 from intaglio.targets.tflite.schema import TENSOR_DTYPES
-from intaglio.targets.tflite.structure import check_border
+from intaglio.targets.tflite.structure import check_border, check_not_compiled
 from intaglio.targets.tflite.tensors import unique_names
 
 
@@ -62,6 +62,7 @@ def read_table(path: Path) -> Table:
         InputError: The file is missing or damaged.
     """
     file = read_flatfile(read_file(path), str(path))
+    check_not_compiled(file)
     check_border(file)
     records = file.graph.tensors
     names = unique_names(file)
