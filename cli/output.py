@@ -75,7 +75,7 @@ class Output(AbstractContextManager["Output"]):
     ) -> None:
         if error is None or isinstance(error, (BrokenPipeError, SystemExit)):
             return
-        if isinstance(error, KeyboardInterrupt):
+        if _was_interrupted(error):
             self.err.print("interrupted; what was there before is untouched", style="red")
             raise typer.Exit(INTERRUPTED)
         if not isinstance(error, Exception) or _is_exit(error):
@@ -121,6 +121,17 @@ def _console(stderr: bool) -> Console:
         # A file or a pipe has no width; tables should not be squeezed into 80 columns for it.
         console.width = _WIDTH
     return console
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind an error: an import that it stops ends in an ImportError."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _known(error: Exception) -> IntaglioError:

@@ -93,11 +93,6 @@ def used_once(value: ir.Value) -> bool:
     return len(value.uses()) == 1 and not value.is_graph_output()
 
 
-def sole_consumer(value: ir.Value) -> ir.Node | None:
-    """The one node that reads ``value``, None if there are more or it is a graph output."""
-    return next(iter(value.uses())).node if used_once(value) else None
-
-
 def fresh_name(graph: ir.Graph, base: str) -> str:
     """``base``, with a number appended if a value of the graph has that name already."""
     taken = {value.name for value in graph.inputs} | set(graph.initializers)

@@ -33,12 +33,12 @@ from intaglio.passes.canonicalize.editing import (
     remove_dead,
     replace_output,
     set_constant,
-    sole_consumer,
     text,
     used_once,
 )
 from intaglio.passes.canonicalize.fuse_bias import fuse_follower
 from intaglio.passes.canonicalize.linear import absorb_affine, bias, is_linear
+from intaglio.passes.operators import sole_consumer
 from intaglio.passes.provenance import inherit_sources, source_name
 
 

@@ -29,9 +29,9 @@ from intaglio.passes.canonicalize.editing import (
     operand,
     rank,
     scalar,
-    sole_consumer,
 )
 from intaglio.passes.canonicalize.identities import same_shape
+from intaglio.passes.operators import sole_consumer
 from intaglio.passes.provenance import source_name
 from intaglio.passes.rewriting import LocalRule, apply_rules, splice
 

@@ -25,7 +25,6 @@ from intaglio.passes.canonicalize.editing import (
     operand,
     rank,
     set_constant,
-    sole_consumer,
 )
 from intaglio.passes.canonicalize.linear import (
     absorb_affine,
@@ -34,6 +33,7 @@ from intaglio.passes.canonicalize.linear import (
     output_channels,
     per_channel,
 )
+from intaglio.passes.operators import sole_consumer
 from intaglio.passes.provenance import source_name
 
 _MOVERS = (

@@ -17,6 +17,7 @@ import onnx_ir as ir
 
 from intaglio.errors import InputError
 from intaglio.passes.provenance import stamp_sources
+from intaglio.targets.model_files import read_model_bytes
 from intaglio.targets.onnx import read_structure as structure
 from intaglio.targets.onnx.read_dtypes import to_float32
 from intaglio.targets.onnx.read_legacy import complete_legacy
@@ -29,8 +30,6 @@ from intaglio.targets.onnx.read_upgrade import (
 )
 from intaglio.targets.onnx.read_weights import check_weights, load_external_data
 from intaglio.targets.onnx.shapes import bind_shapes, infer_shapes
-
-_MAX_BYTES = 2**31 - 1
 
 
 def read_onnx(path: str | Path, shapes: Mapping[str, Sequence[int]] | None = None) -> ir.Model:
@@ -83,22 +82,12 @@ def parse(path: Path) -> onnx.ModelProto:
     Raises:
         InputError: The file is missing, empty, of another format or damaged.
     """
-    if not path.exists():
-        raise InputError(f"there is no file {path}", remedy="check the path")
-    if not path.is_file():
-        raise InputError(f"{path} is not a file", remedy="pass the .onnx or .tflite file itself")
-    try:
-        size = path.stat().st_size
-        if size > _MAX_BYTES:
-            raise InputError(
-                f"{path} is {size} bytes, more than an ONNX file can have",
-                remedy="save it with its weights as external data",
-            )
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(
-            f"cannot read {path}: {error.strerror}", remedy="check its permissions"
-        ) from error
+    data = read_model_bytes(
+        path,
+        ".onnx or .tflite",
+        "an ONNX file can have",
+        "save it with its weights as external data",
+    )
     if not data:
         raise InputError(f"{path} is empty", remedy="export or copy the model again")
     refuse_foreign(data[:1024], str(path))

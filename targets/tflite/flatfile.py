@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intaglio.errors import InputError
+from intaglio.targets.model_files import read_model_bytes
 from intaglio.targets.tflite.flatbuffer import Flatbuffer, Table
 from intaglio.targets.tflite.schema import IDENTIFIER, OPERATOR_NAMES, schema
 
 _CUSTOM = schema.BuiltinOperator.CUSTOM
 # The code whose place in the old one-byte field says: see the new field.
 _PLACEHOLDER = schema.BuiltinOperator.PLACEHOLDER_FOR_GREATER_OP_CODES
-_MAX_BYTES = 2**31 - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,22 +127,7 @@ def read_file(path: Path) -> bytes:
     Raises:
         InputError: It is missing, cannot be read, or is of another format.
     """
-    if not path.exists():
-        raise InputError(f"there is no file {path}", remedy="check the path")
-    if not path.is_file():
-        raise InputError(f"{path} is not a file", remedy="pass the .tflite file itself")
-    try:
-        size = path.stat().st_size
-        if size > _MAX_BYTES:
-            raise InputError(
-                f"{path} is {size} bytes, more than can be converted",
-                remedy="convert a smaller model",
-            )
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(
-            f"cannot read {path}: {error.strerror}", remedy="check its permissions"
-        ) from error
+    data = read_model_bytes(path, ".tflite", "can be converted", "convert a smaller model")
     if data[4:8] != IDENTIFIER:
         raise InputError(
             f"{path} is not a TFLite model: it does not bear {IDENTIFIER.decode()} in bytes 4 to 8",

@@ -13,6 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
+
+from intaglio.cli.output import Output
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals and limits of POSIX systems")
 
@@ -155,3 +158,18 @@ def test_a_disk_that_is_full(place, digits, digits_data):
     assert "No space left" in done.stderr
     assert "Traceback" not in done.stderr
     assert Path(disk).exists()
+
+
+def stopped_import():
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt as error:
+        raise ImportError("initialization failed") from error
+
+
+def test_an_interrupt_that_a_library_turned_into_an_error(capsys):
+    """An import that Ctrl-C stops may end in an ImportError: that is no bug of ours."""
+    with pytest.raises(typer.Exit) as left, Output():
+        stopped_import()
+    assert left.value.exit_code == 130
+    assert "interrupted" in capsys.readouterr().err
