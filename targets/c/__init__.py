@@ -1,0 +1,1 @@
+"""Target ``c``: portable C99 with a static memory plan."""

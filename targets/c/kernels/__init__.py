@@ -1,0 +1,1 @@
+"""C code of each kind of layer, one kind a module, in variants for the processors."""

@@ -1,0 +1,7 @@
+"""Kernels for Cortex-M55 and M85: Helium, the M-profile vector extension."""
+
+from __future__ import annotations
+
+from intaglio.targets.c.kernels.base import Kernels
+
+KERNELS: Kernels = {}
