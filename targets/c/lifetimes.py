@@ -1,0 +1,174 @@
+"""When each tensor of a network lives, which share memory, and what scratch costs nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+
+from intaglio.targets.c.kernels.base import Implementation
+from intaglio.targets.c.kernels.choose import implement
+from intaglio.targets.c.memory import Buffer, Plan, live_bytes, plan_memory
+from intaglio.targets.c.network import Layer, Network, Tensor
+
+#: An arena may be this much larger than the live tensors at their peak, for scratch memory.
+_ALLOWANCE = 1.05
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Code and memory of a network on one kind of processor.
+
+    Attributes:
+        variant: Name of the processor.
+        implementations: One for each layer.
+        plan: The arena.
+        offsets: Offset of each tensor in the arena; those of the caller are not there.
+        scratch: Offset of each layer's scratch memory, None where it has none.
+        live_peak: Largest sum of the bytes of tensors that live at one layer, none sharing memory,
+            without scratch: what an interpreter's arena needs at least.
+    """
+
+    variant: str
+    implementations: tuple[Implementation, ...]
+    plan: Plan
+    offsets: Mapping[Tensor, int]
+    scratch: tuple[int | None, ...]
+    live_peak: int
+
+
+def lay_out(
+    network: Network,
+    variant: str,
+    choose: Callable[[Layer, str, int], Implementation] = implement,
+) -> Layout:
+    """Chooses kernels and places tensors.
+
+    Kernels are asked twice: with no scratch memory to spare, which tells what shares memory, then
+    with what is free beside the live tensors at each layer. Where fragments spoil that, the
+    allowance shrinks until the arena is small enough.
+
+    Args:
+        network: The network.
+        variant: Name of the processor.
+        choose: Gives the implementation of a layer.
+
+    Returns:
+        The layout.
+    """
+    steps = len(network.layers)
+    spans = lifetimes(network)
+    peak = live_peak(network)
+    frugal = [choose(layer, variant, 0) for layer in network.layers]
+    best: Layout | None = None
+    for share in (1.0, 0.85, 0.6, 0.3, 0.0):
+        chosen = frugal
+        if share:
+            groups = _shared(network, spans, frugal)
+            live = live_bytes(_tensor_buffers(spans, groups), steps)
+            limit = max(int(peak * _ALLOWANCE), *live) if live else 0
+            budgets = [int((limit - bytes_) * share) // 16 * 16 for bytes_ in live]
+            chosen = [
+                choose(layer, variant, budget)
+                for layer, budget in zip(network.layers, budgets, strict=True)
+            ]
+        layout = _place(network, variant, spans, chosen, peak)
+        if best is None or layout.plan.bytes < best.plan.bytes:
+            best = layout
+        if layout.plan.bytes <= max(int(peak * _ALLOWANCE), layout.live_peak):
+            return layout
+    assert best is not None
+    return best
+
+
+def lifetimes(network: Network) -> dict[Tensor, tuple[int, int]]:
+    """First and last layer of each tensor in the arena: those that are not the caller's."""
+    outside = {*network.inputs, *network.outputs}
+    spans: dict[Tensor, tuple[int, int]] = {}
+    for step, layer in enumerate(network.layers):
+        if layer.output not in outside:
+            spans[layer.output] = (step, step)
+        for tensor in layer.inputs:
+            if tensor in spans:
+                spans[tensor] = (spans[tensor][0], step)
+    return spans
+
+
+def live_peak(network: Network) -> int:
+    """Largest sum of bytes of the arena's tensors that live at one layer."""
+    changes = [0] * (len(network.layers) + 1)
+    for tensor, (first, last) in lifetimes(network).items():
+        changes[first] += tensor.bytes
+        changes[last + 1] -= tensor.bytes
+    total, most = 0, 0
+    for change in changes:
+        total += change
+        most = max(most, total)
+    return most
+
+
+def _shared(
+    network: Network,
+    spans: Mapping[Tensor, tuple[int, int]],
+    implementations: Sequence[Implementation],
+) -> dict[Tensor, Tensor]:
+    """The tensor whose memory each tensor uses: itself, or an input that its layer overwrites."""
+    owner: dict[Tensor, Tensor] = {}
+    for step, (layer, code) in enumerate(zip(network.layers, implementations, strict=True)):
+        output = layer.output
+        if output not in spans:
+            continue
+        owner[output] = output
+        for place in code.in_place:
+            tensor = layer.inputs[place]
+            free = tensor in spans and spans[tensor][1] == step and output.bytes <= tensor.bytes
+            if free and sum(other is tensor for other in layer.inputs) == 1:
+                owner[output] = owner[tensor]
+                break
+    return owner
+
+
+def _tensor_buffers(
+    spans: Mapping[Tensor, tuple[int, int]], owner: Mapping[Tensor, Tensor]
+) -> list[Buffer]:
+    """One buffer for the tensors that share memory, in the order of their owners."""
+    found: dict[Tensor, Buffer] = {}
+    for tensor, (first, last) in spans.items():
+        root = owner[tensor]
+        before = found.get(root)
+        if before is None:
+            found[root] = Buffer(tensor.name, tensor.bytes, first, last)
+        else:
+            found[root] = dataclasses.replace(
+                before, name=f"{before.name}, {tensor.name}", last=last
+            )
+    return list(found.values())
+
+
+def _place(
+    network: Network,
+    variant: str,
+    spans: Mapping[Tensor, tuple[int, int]],
+    implementations: Sequence[Implementation],
+    peak: int,
+) -> Layout:
+    owner = _shared(network, spans, implementations)
+    tensors = _tensor_buffers(spans, owner)
+    roots = [tensor for tensor in spans if owner[tensor] is tensor]
+    using = [step for step, code in enumerate(implementations) if code.scratch]
+    scratch = [
+        Buffer(f"scratch of {network.layers[step].name}", implementations[step].scratch, step, step)
+        for step in using
+    ]
+    plan = plan_memory([*tensors, *scratch])
+    root_offsets = dict(zip(roots, plan.offsets, strict=False))
+    scratch_offsets: list[int | None] = [None] * len(implementations)
+    for step, offset in zip(using, plan.offsets[len(roots) :], strict=True):
+        scratch_offsets[step] = offset
+    return Layout(
+        variant=variant,
+        implementations=tuple(implementations),
+        plan=plan,
+        offsets={tensor: root_offsets[owner[tensor]] for tensor in spans},
+        scratch=tuple(scratch_offsets),
+        live_peak=peak,
+    )
