@@ -360,6 +360,7 @@ def _prepare(
             form=target.form,
             inputs={_ROLE: border_specs(model.graph.inputs, quantization)},
             outputs={_ROLE: border_specs(model.graph.outputs, quantization)},
+            name=job.path.stem,
         )
         refused += _labelled(target.check(ready), target.name, len(job.targets) > 1)
         prepared.append((target, ready))

@@ -149,6 +149,7 @@ class Prepared:
         form: ``quantized`` (QuantizeLinear/DequantizeLinear) or ``integer``.
         inputs: Specs of the model's border by role: quantization known to the plan.
         outputs: Likewise.
+        name: What the model is called: the stem of its file.
     """
 
     models: Mapping[str, ir.Model]
@@ -156,6 +157,7 @@ class Prepared:
     form: str
     inputs: Mapping[str, Sequence[TensorSpec]]
     outputs: Mapping[str, Sequence[TensorSpec]]
+    name: str = "model"
 
 
 class Session(abc.ABC):
@@ -271,6 +273,14 @@ class Target(abc.ABC):
             InputError: It is missing from the bundle, or damaged.
         """
         return {}
+
+
+def static_specs(specs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
+    """The specs with an open first dimension bound to one, for formats that state every size."""
+    return tuple(
+        dataclasses.replace(spec, shape=tuple(d if isinstance(d, int) else 1 for d in spec.shape))
+        for spec in specs
+    )
 
 
 def spec_of(

@@ -8,14 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from intaglio.report.formatting import shorten
+from intaglio.report.svg import WIDTH, begin, box, caption, join, line
 
-#: Width of a plot in SVG units; the page scales it.
-WIDTH = 1040
 _ROW = 21
 _LABEL = 300
 _CHARACTERS = 36
@@ -78,11 +76,11 @@ def bar_chart(title: str, bars: Sequence[Bar], marks: Sequence[tuple[float, str]
     unit = room / largest if largest > 0 else 0.0
     top = 18 if marks else 4
     height = top + _ROW * len(bars) + 4
-    parts = [_begin(title, height)]
+    parts = [begin(title, height)]
     for value, label in marks:
         x = _LABEL + value * unit
-        parts.append(_line("mark", x, top - 4, x, height - 4))
-        parts.append(_text("tick", x, top - 7, label, "middle"))
+        parts.append(line("mark", x, top - 4, x, height - 4))
+        parts.append(caption("tick", x, top - 7, label, "middle"))
     for row, bar in enumerate(bars):
         y = top + row * _ROW
         parts.append(Markup("<g><title>{}</title>").format(bar.tip))
@@ -90,11 +88,11 @@ def bar_chart(title: str, bars: Sequence[Bar], marks: Sequence[tuple[float, str]
         thickness = (_ROW - 6) / max(len(bar.values), 1)
         for index, (value, kind) in enumerate(zip(bar.values, bar.kinds, strict=True)):
             width = max(value * unit, 1.0 if value > 0 else 0.0)
-            parts.append(_box(kind, _LABEL, y + 3 + index * thickness, width, thickness))
+            parts.append(box(kind, _LABEL, y + 3 + index * thickness, width, thickness))
         end = _LABEL + max([*bar.values, 0.0]) * unit + 6
-        parts.append(_text("value", end, y + 14, bar.text))
+        parts.append(caption("value", end, y + 14, bar.text))
         parts.append(Markup("</g>"))
-    return _join(parts)
+    return join(parts)
 
 
 def span_chart(title: str, spans: Sequence[Span]) -> Markup:
@@ -108,7 +106,7 @@ def span_chart(title: str, spans: Sequence[Span]) -> Markup:
     height = _ROW * len(spans) + 8
     room = WIDTH - _LABEL - 96
     margin, width = room * 0.1, room * 0.8
-    parts = [_begin(title, height)]
+    parts = [begin(title, height)]
     for row, span in enumerate(spans):
         y = 4 + row * _ROW
         low, high = span.representable
@@ -122,19 +120,19 @@ def span_chart(title: str, spans: Sequence[Span]) -> Markup:
         left, right = place(low), place(high)
         parts.append(Markup("<g><title>{}</title>").format(span.tip))
         parts.append(_label(span.label, y))
-        parts.append(_box("holds", left, y + 3, right - left, _ROW - 6))
+        parts.append(box("holds", left, y + 3, right - left, _ROW - 6))
         inner = (max(start, left), min(end, right))
         if inner[1] > inner[0]:
-            parts.append(_box(span.kind, inner[0], y + 6, inner[1] - inner[0], _ROW - 12))
+            parts.append(box(span.kind, inner[0], y + 6, inner[1] - inner[0], _ROW - 12))
         if start < left - 0.5:
-            parts.append(_box("poor", start, y + 6, left - start, _ROW - 12))
+            parts.append(box("poor", start, y + 6, left - start, _ROW - 12))
         if end > right + 0.5:
-            parts.append(_box("poor", right, y + 6, end - right, _ROW - 12))
+            parts.append(box("poor", right, y + 6, end - right, _ROW - 12))
         if low < 0.0 < high:
-            parts.append(_line("zero", place(0.0), y + 2, place(0.0), y + _ROW - 2))
-        parts.append(_text("value", _LABEL + room + 6, y + 14, span.text))
+            parts.append(line("zero", place(0.0), y + 2, place(0.0), y + _ROW - 2))
+        parts.append(caption("value", _LABEL + room + 6, y + 14, span.text))
         parts.append(Markup("</g>"))
-    return _join(parts)
+    return join(parts)
 
 
 def histogram(
@@ -164,7 +162,7 @@ def histogram(
         Markup("<title>{}</title>").format(
             "; ".join(f"{_lsb(e, outermost)} LSB: {c}" for e, c in sorted(counts.items()) if c)
         ),
-        _line("axis", 0, height - foot, width, height - foot),
+        line("axis", 0, height - foot, width, height - foot),
     ]
     for error in range(-outermost, outermost + 1):
         count = counts.get(error, 0)
@@ -174,12 +172,12 @@ def histogram(
             tip = f"{_lsb(error, outermost)} LSB: {count} values ({100 * count / total:.3g} %)"
             shade = "good" if error == 0 else "fair" if abs(error) == 1 else "poor"
             parts.append(Markup("<g><title>{}</title>").format(tip))
-            parts.append(_box(shade, x + 0.5, height - foot - tall, max(column - 1, 1), tall))
+            parts.append(box(shade, x + 0.5, height - foot - tall, max(column - 1, 1), tall))
             parts.append(Markup("</g>"))
         if labels and error % 4 == 0:
             text = _lsb(error, outermost)
-            parts.append(_text("tick", x + column / 2, height - 4, text, "middle"))
-    return _join(parts)
+            parts.append(caption("tick", x + column / 2, height - 4, text, "middle"))
+    return join(parts)
 
 
 def interval(low: float, value: float, high: float, start: float, end: float, kind: str) -> Markup:
@@ -194,50 +192,18 @@ def interval(low: float, value: float, high: float, start: float, end: float, ki
         Markup('<svg class="svg interval" viewBox="0 0 {} {}" width="{}" height="{}">').format(
             width, height, width, height
         ),
-        _line("axis", 4, 9, width - 4, 9),
-        _box(kind + " soft", place(low), 5, max(place(high) - place(low), 1.0), 8),
-        _box(kind, place(value) - 1.5, 2, 3, 14),
+        line("axis", 4, 9, width - 4, 9),
+        box(kind + " soft", place(low), 5, max(place(high) - place(low), 1.0), 8),
+        box(kind, place(value) - 1.5, 2, 3, 14),
     ]
-    return _join(parts)
-
-
-def _begin(title: str, height: float) -> Markup:
-    opening = '<svg class="svg" viewBox="0 0 {} {}" role="img" aria-label="{}">'
-    return Markup(opening).format(WIDTH, _number(height), title)
-
-
-def _join(parts: Sequence[Markup]) -> Markup:
-    return Markup("").join([*parts, Markup("</svg>")])
-
-
-def _box(kind: str, x: float, y: float, width: float, height: float) -> Markup:
-    return Markup('<rect class="{}" x="{}" y="{}" width="{}" height="{}" rx="1.5"/>').format(
-        kind, *map(_number, (x, y, width, height))
-    )
-
-
-def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> Markup:
-    return Markup('<line class="{}" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(
-        kind, *map(_number, (x1, y1, x2, y2))
-    )
-
-
-def _text(kind: str, x: float, y: float, text: str, anchor: str = "start") -> Markup:
-    return Markup('<text class="{}" x="{}" y="{}" text-anchor="{}">{}</text>').format(
-        kind, _number(x), _number(y), anchor, text
-    )
+    return join(parts)
 
 
 def _label(text: str, y: float) -> Markup:
-    return _text("label", _LABEL - 8, y + 14, shorten(text, _CHARACTERS), "end")
+    return caption("label", _LABEL - 8, y + 14, shorten(text, _CHARACTERS), "end")
 
 
 def _lsb(error: int, outermost: int) -> str:
     sign = "−" if error < 0 else "+" if error > 0 else ""
     beyond = "≥" if abs(error) == outermost else ""
     return f"{beyond if error > 0 else '≤' if beyond else ''}{sign}{abs(error)}"
-
-
-def _number(value: Any) -> str:
-    """A coordinate with two decimals at most."""
-    return str(escape(f"{float(value):.2f}".rstrip("0").rstrip(".")))

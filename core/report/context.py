@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from intaglio.report.c_code import c_sections
 from intaglio.report.charts import Bar, Span, bar_chart, histogram, interval, span_chart
 from intaglio.report.formatting import (
     NOTHING,
@@ -74,6 +75,7 @@ def build_context(
         "sqnr_chart": _sqnr_chart(main),
         "range_chart": _range_chart(main),
         "npu": npu_sections(folder, artifacts),
+        "c_code": c_sections(folder, artifacts),
         "sizes": sizes,
         "size_chart": _size_chart(sizes),
         "size_total": (sum(s.source_bytes for s in sizes), sum(s.artifact_bytes for s in sizes)),

@@ -15,6 +15,7 @@ class Variant:
         header: Intrinsics header that its code includes; empty where it needs none.
         base: The variant whose kernels it uses where it has none of its own; None for portable.
         title: In words.
+        flags: What makes gcc and clang compile for it on a machine of its kind.
     """
 
     name: str
@@ -22,6 +23,7 @@ class Variant:
     header: str
     base: str | None
     title: str
+    flags: tuple[str, ...] = ()
 
 
 #: Most specialised first: the first whose condition holds is compiled.
@@ -33,8 +35,17 @@ VARIANTS: tuple[Variant, ...] = (
         "immintrin.h",
         "avx2",
         "x86 with AVX-512 VNNI",
+        (
+            "-mavx2",
+            "-mavx512f",
+            "-mavx512bw",
+            "-mavx512vl",
+            "-mavx512dq",
+            "-mavx512vnni",
+            "-mavx512vbmi",
+        ),
     ),
-    Variant("avx2", "defined(__AVX2__)", "immintrin.h", "portable", "x86 with AVX2"),
+    Variant("avx2", "defined(__AVX2__)", "immintrin.h", "portable", "x86 with AVX2", ("-mavx2",)),
     Variant(
         "mve",
         "defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1)",
@@ -48,6 +59,7 @@ VARIANTS: tuple[Variant, ...] = (
         "arm_neon.h",
         "neon",
         "AArch64 with dot product",
+        ("-march=armv8.2-a+dotprod",),
     ),
     Variant(
         "neon",

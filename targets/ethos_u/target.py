@@ -25,13 +25,14 @@ from intaglio.targets.base import (
     Session,
     Target,
     TargetConfig,
+    static_specs,
 )
 from intaglio.targets.ethos_u.compiled import measurements
 from intaglio.targets.ethos_u.compiler import compile_tflite
 from intaglio.targets.ethos_u.options import EthosUConfig
 from intaglio.targets.ethos_u.vela import vela_version
 from intaglio.targets.tflite.emit import Emitted, emit
-from intaglio.targets.tflite.target import Tflite, static_specs
+from intaglio.targets.tflite.target import Tflite
 
 _AGAIN = "convert the model again"
 

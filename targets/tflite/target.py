@@ -8,7 +8,6 @@ operators in TFLite Micro and states the size of its tensor arena.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -24,7 +23,7 @@ from intaglio.targets.base import (
     Runtime,
     Session,
     Target,
-    TensorSpec,
+    static_specs,
 )
 from intaglio.targets.tflite.arena import Arena, latency, measure_arena
 from intaglio.targets.tflite.capabilities import CAPABILITIES
@@ -138,14 +137,6 @@ class Tflite(Target):
             if operator.kind.name == "GATHER" and len(graph.tensors[operator.inputs[0]].data)
         ]
         return {"operators": dict(sorted(counts.items())), "looked_up": looked_up}
-
-
-def static_specs(specs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
-    """The specs with an open first dimension bound to one, as the file has it."""
-    return tuple(
-        dataclasses.replace(spec, shape=tuple(d if isinstance(d, int) else 1 for d in spec.shape))
-        for spec in specs
-    )
 
 
 def _arena(path: Path) -> Arena | None:

@@ -1,0 +1,149 @@
+"""Target ``c``: portable C99 with kernels for many processors, and a static memory plan.
+
+The code computes the bits of the integer form in any arithmetic profile. ``verify`` compiles it for
+every variant that this machine runs, and compares the outputs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import numpy as np
+
+from intaglio.errors import InternalError, Refusal
+from intaglio.targets.base import (
+    Artifact,
+    Capability,
+    Measurement,
+    Prepared,
+    Runtime,
+    Session,
+    Target,
+    TargetConfig,
+    static_specs,
+)
+from intaglio.targets.c.build_files import cmake_lists, makefile, readme
+from intaglio.targets.c.compiler import require_compiler
+from intaglio.targets.c.grouping import Grouped, read_network
+from intaglio.targets.c.host import host_variants
+from intaglio.targets.c.naming import identifier
+from intaglio.targets.c.options import CConfig
+from intaglio.targets.c.records import record
+from intaglio.targets.c.session import CSession, read_report
+from intaglio.targets.c.source import write_sources
+from intaglio.targets.onnx.integer import OnnxInteger
+
+#: Inferences that one measurement of the latency takes the mean of, and how many there are.
+_INFERENCES = 20
+_ROUNDS = 7
+
+
+class C(Target):
+    """C99 sources."""
+
+    name = "c"
+    prepare = ("lower.shift_unsigned", "lower.to_integer", "layout.to_channels_last")
+    form = "integer"
+    exact = True
+    Config: ClassVar[type[TargetConfig]] = CConfig
+
+    def capabilities(self) -> Sequence[Capability]:
+        """Those of the integer form: every one has a kernel."""
+        return OnnxInteger().capabilities()
+
+    def check(self, prepared: Prepared) -> list[Refusal]:
+        """Every node that no layer computes."""
+        return [
+            refusal
+            for role in sorted(prepared.models)
+            for refusal in self._grouped(prepared, role).refusals
+        ]
+
+    def emit(self, prepared: Prepared, out: Path) -> list[Artifact]:
+        """Writes ``c/<prefix>.c``, ``.h``, ``_weights.c`` and ``.json``, and what builds them."""
+        folder = out / self.name
+        folder.mkdir(parents=True, exist_ok=True)
+        artifacts, names, texts = [], [], []
+        for role in sorted(prepared.models):
+            network = self._grouped(prepared, role).network
+            if network is None:
+                raise InternalError(f"'{role}' was not checked")
+            written = write_sources(network, self._options.variants)
+            for name, text in written.files.items():
+                (folder / name).write_text(text, encoding="utf-8", newline="\n")
+            data = record(network, written.layouts, written.constant_bytes)
+            (folder / f"{network.name}.json").write_text(json.dumps(data, indent=1) + "\n")
+            names.append(network.name)
+            texts.append(readme(network, written.layouts, written.constant_bytes))
+            artifacts.append(self._artifact(role, prepared, written.files, network.name))
+        (folder / "Makefile").write_text(makefile(names), encoding="utf-8")
+        (folder / "CMakeLists.txt").write_text(cmake_lists(names), encoding="utf-8")
+        (folder / "README.md").write_text("\n".join(texts), encoding="utf-8")
+        return artifacts
+
+    @property
+    def _options(self) -> CConfig:
+        return cast(CConfig, self.config)
+
+    def _grouped(self, prepared: Prepared, role: str) -> Grouped:
+        prefix = self._options.prefix or identifier(prepared.name)
+        if len(prepared.models) > 1:
+            prefix = f"{prefix}_{role}"
+        return read_network(prepared.models[role], prepared.profile, prefix)
+
+    def _artifact(
+        self, role: str, prepared: Prepared, files: Mapping[str, str], name: str
+    ) -> Artifact:
+        data = files[f"{name}.c"].encode()
+        return Artifact(
+            role=role,
+            target=self.name,
+            path=f"{self.name}/{name}.c",
+            arithmetic=prepared.profile,
+            sha256=hashlib.sha256(data).hexdigest(),
+            bytes=len(data),
+            inputs=static_specs(prepared.inputs[role]),
+            outputs=static_specs(prepared.outputs[role]),
+        )
+
+    def runtimes(self, artifact: Artifact) -> Sequence[Runtime]:
+        """One for each variant that this machine runs and the sources were written for."""
+        return tuple(
+            Runtime(variant.name, artifact.arithmetic)
+            for variant in host_variants()
+            if variant.name in {*self._options.variants, "portable"}
+        )
+
+    def open(self, artifact: Artifact, folder: Path, runtime: str | None = None) -> Session:
+        """Compiles the sources and loads them."""
+        require_compiler()
+        self.check_runtime(artifact, runtime)
+        return CSession(artifact, folder, runtime or self.runtimes(artifact)[0].name)
+
+    def measure(self, artifact: Artifact, folder: Path) -> list[Measurement]:
+        """Size of the file, arena, constants, and latency on this machine."""
+        found = [Measurement("file_bytes", float(artifact.bytes), "bytes", "size of the .c file")]
+        data = read_report(artifact, folder)["variants"]
+        for name, variant in data.items():
+            how = f"memory plan, {name}; lower bound {variant['bound_bytes']}"
+            found.append(Measurement("arena_bytes", float(variant["arena_bytes"]), "bytes", how))
+        if self.runtimes(artifact):
+            found.append(self._latency(artifact, folder))
+        return found
+
+    def _latency(self, artifact: Artifact, folder: Path) -> Measurement:
+        variant = self.runtimes(artifact)[0].name
+        library = CSession(artifact, folder, variant).library
+        zeros = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in artifact.inputs}
+        library.seconds(zeros, 1)
+        times = sorted(library.seconds(zeros, _INFERENCES) for _ in range(_ROUNDS))
+        how = f"{variant}, processor time, one thread, median of {_ROUNDS} times {_INFERENCES}"
+        return Measurement("latency_ms", 1000 * times[_ROUNDS // 2], "ms", how)
+
+    def report(self, artifact: Artifact, folder: Path) -> Mapping[str, Any]:
+        """Layers and memory plans; see :func:`intaglio.targets.c.records.record`."""
+        return read_report(artifact, folder)
