@@ -31,9 +31,10 @@ def rows(data: NDArray[Any]) -> str:
     flat = np.ascontiguousarray(data).reshape(-1)
     if not flat.size:
         return "    0"
-    if flat.dtype.itemsize == 8 or flat.dtype == np.uint32 or flat.min() == -(1 << 31):
-        suffix = "u" if flat.dtype == np.uint32 else ""
-        texts = [number(int(value)) + suffix for value in flat]
+    if flat.dtype == np.uint32:
+        texts = [f"{value}u" for value in flat.tolist()]
+    elif flat.dtype.itemsize == 8 or flat.min() == -(1 << 31):
+        texts = list(map(number, flat.tolist()))
     else:
         texts = list(map(str, flat.tolist()))
     wide = max(map(len, texts))
