@@ -128,6 +128,13 @@ def verification(console: Console, report: VerifyReport) -> None:
         )
     if report.pairs:
         console.print(table)
+    for inner in report.inner:
+        console.print(
+            f"{inner.artifact}: {inner.tensors} inner tensors, {inner.values:,} values, "
+            f"{inner.different:,} differ from {inner.reference}",
+            highlight=False,
+            markup=False,
+        )
     if report.layers:
         table = _table(
             "worst layers", "operator", "artifact", right=("SQNR [dB]", "loses [dB]", "saturated")

@@ -56,6 +56,7 @@ TARGETS: Mapping[str, str] = {
     "onnx-integer": "intaglio.targets.onnx.integer:OnnxInteger",
     "tflite": "intaglio.targets.tflite.target:Tflite",
     "ethos-u": "intaglio.targets.ethos_u.target:EthosU",
+    "c": "intaglio.targets.c.target:C",
 }
 
 

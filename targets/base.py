@@ -266,6 +266,13 @@ class Target(abc.ABC):
     def measure(self, artifact: Artifact, folder: Path) -> list[Measurement]:
         """Bytes, memory, latency: each with how it was got."""
 
+    def inner_tensors(self, artifact: Artifact, folder: Path) -> Mapping[str, str]:
+        """The source value that each inner tensor stands for, which sessions give besides outputs.
+
+        Empty where sessions give none, or the artifact itself says it (ONNX files do).
+        """
+        return {}
+
     def report(self, artifact: Artifact, folder: Path) -> Mapping[str, Any]:
         """What the target's tools said about an artifact, as JSON-friendly data; may be empty.
 

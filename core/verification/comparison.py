@@ -168,6 +168,7 @@ class PairComparison:
 
     Attributes:
         error: Set where one of the two cannot be run; nothing is compared from then on.
+        must_be_exact: As given.
     """
 
     def __init__(
@@ -184,7 +185,7 @@ class PairComparison:
         self.reference = reference
         self.error: str | None = None
         self._arithmetic = arithmetic
-        self._must_be_exact = must_be_exact
+        self.must_be_exact = must_be_exact
         self._outputs: dict[str, OutputComparison] = {}
         try:
             for name, specs in outputs.items():
@@ -219,7 +220,7 @@ class PairComparison:
         names = (self.artifact, self.reference)
         if self.error is not None:
             return PairResult(
-                *names, "failed", self._arithmetic, self._must_be_exact, error=self.error
+                *names, "failed", self._arithmetic, self.must_be_exact, error=self.error
             )
         outputs = list(self._outputs.values())
         counts: dict[int, int] = {}
@@ -233,7 +234,7 @@ class PairComparison:
             *names,
             verdict_of(largest, mismatches) if total else "failed",
             self._arithmetic,
-            self._must_be_exact,
+            self.must_be_exact,
             max_error_lsb=largest,
             mismatch_fraction=mismatches / total if total else math.nan,
             sqnr_db=min((output.sqnr_db for output in outputs), default=math.nan),

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from intaglio.verification.taps import InnerResult
+
 #: How the float model that the bundle was made from is called in pairs and in accuracy.
 SOURCE = "source"
 
@@ -133,6 +135,7 @@ class VerifyReport:
 
     Attributes:
         pairs: Comparisons, in the order of the manifest.
+        inner: Inner tensors against the golden reference, bit for bit, an entry an artifact.
         layers: Inner tensors against the float source, worst first.
         accuracy: Metric values by artifact (``source`` is the float model).
         metric: The accuracy metric used, or None.
@@ -144,6 +147,7 @@ class VerifyReport:
     """
 
     pairs: list[PairResult] = field(default_factory=list)
+    inner: list[InnerResult] = field(default_factory=list)
     layers: list[LayerResult] = field(default_factory=list)
     accuracy: dict[str, dict[str, float]] = field(default_factory=dict)
     metric: str | None = None
@@ -169,6 +173,7 @@ class VerifyReport:
             "inputs": dict(self.inputs),
             "metric": self.metric,
             "pairs": [pair.to_dict() for pair in self.pairs],
+            "inner": [result.to_dict() for result in self.inner],
             "accuracy": {
                 name: {key: finite_or_none(value) for key, value in values.items()}
                 for name, values in self.accuracy.items()

@@ -19,6 +19,7 @@ from intaglio.verification.inputs import Batch, Coverage, VerifyInputs, open_inp
 from intaglio.verification.layers import LayerComparison, rank_layers
 from intaglio.verification.report import SOURCE, PairResult, VerifyReport
 from intaglio.verification.runs import Side, input_quantizations
+from intaglio.verification.taps import TapComparison
 
 if TYPE_CHECKING:
     from intaglio.bundle import Bundle
@@ -100,6 +101,7 @@ class RoleRun:
         by_name = {side.name: side for side in self._sides}
         pairs = self._pairs(by_name)
         inner = self._layer_comparisons() if layers and self._source is not None else {}
+        taps = self._tap_comparisons(pairs) if layers else []
         total = self._inputs.real + self._inputs.generated
         done = layer_samples = 0
         progress("verify", done, total)
@@ -114,9 +116,12 @@ class RoleRun:
             # where there are no others.
             if batch.generated == (self._inputs.real == 0) and layer_samples < LAYER_SAMPLES:
                 self._add_layers(inner, batch)
+                self._add_taps(taps, by_name, batch)
                 layer_samples += batch.count
             done += batch.count
             progress("verify", min(done, total), total)
+        self._report.inner += [tap.result() for tap in taps]
+        self._report.failures += [failure for tap in taps if (failure := tap.failure())]
         self._conclude(pairs, inner, layer_samples if inner else 0)
 
     def _data(self, inputs: Data | None) -> CalibrationData | None:
@@ -207,6 +212,38 @@ class RoleRun:
             found[side.name] = [LayerComparison(side.name, t, sources[t.source]) for t in tensors]
         self._sources = sources
         return found
+
+    def _tap_comparisons(self, pairs: Sequence[PairComparison]) -> list[TapComparison]:
+        """Where every bit must agree, inner tensors of the golden reference are looked at too."""
+        golden = self._prefix + REFERENCE_TARGET
+        sides = {side.name: side for side in self._sides}
+        if golden not in sides or sides[golden].error is not None:
+            return []
+        try:
+            graph = load_graph(self._bundle.folder / sides[golden].artifact.path)
+        except InputError:
+            return []  # Running it fails as well and says why.
+        by_source = {t.source: t.name for t in inner_tensors(graph) if t.is_integer}
+        found = []
+        for pair in pairs:
+            artifact = sides[pair.artifact].artifact
+            given = self._bundle.opener(artifact).inner_tensors(artifact, self._bundle.folder)
+            names = {
+                name: by_source[source] for name, source in given.items() if source in by_source
+            }
+            if names and pair.must_be_exact and pair.reference == golden:
+                found.append(TapComparison(pair.artifact, golden, names))
+        return found
+
+    def _add_taps(
+        self, taps: Sequence[TapComparison], sides: Mapping[str, Side], batch: Batch
+    ) -> None:
+        wanted = dict.fromkeys(name for tap in taps for name in tap.names.values())
+        if not wanted:
+            return
+        expected = self._tensors(sides[taps[0].reference], batch, list(wanted))
+        for tap in taps:
+            tap.add(self._tensors(sides[tap.artifact], batch, list(tap.names)), expected)
 
     def _add_layers(self, inner: Mapping[str, list[LayerComparison]], batch: Batch) -> None:
         wanted = dict.fromkeys(c.source.name for found in inner.values() for c in found)

@@ -26,10 +26,12 @@ _RUNNER = """\
 #include <string.h>
 #include <time.h>
 
-static void *const *taps;
+static void *const *runner_taps;
 
 #define {upper}_TAP(index, output, bytes) \\
-    if (taps != NULL && taps[index] != NULL) {{ memcpy(taps[index], output, bytes); }}
+    if (runner_taps != NULL && runner_taps[index] != NULL) {{ \\
+        memcpy(runner_taps[index], output, bytes); \\
+    }}
 #include "{name}.c"
 
 static int call(void *const *tensors, const size_t *sizes, void *arena, size_t arena_bytes)
@@ -41,9 +43,9 @@ int runner_run(void *const *tensors, const size_t *sizes, void *arena, size_t ar
                void *const *wanted)
 {{
     int code;
-    taps = wanted;
+    runner_taps = wanted;
     code = call(tensors, sizes, arena, arena_bytes);
-    taps = NULL;
+    runner_taps = NULL;
     return code;
 }}
 
@@ -191,6 +193,7 @@ def _compile(
     flags: Sequence[str],
     compiler: str | None,
 ) -> Path:
+    sources = sources.resolve()
     arguments = ", ".join(
         f"({'const ' if is_input else ''}{_TYPES[port.dtype]} *)tensors[{place}], sizes[{place}]"
         for place, (port, is_input) in enumerate(border)

@@ -27,6 +27,7 @@ def record(
                 "name": layer.name,
                 "kind": type(layer).__name__,
                 "output": layer.output.name,
+                "source": layer.output.source,
                 "shape": list(layer.output.shape),
                 "dtype": layer.output.dtype,
                 "sources": list(layer.sources),

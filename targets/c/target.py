@@ -144,6 +144,11 @@ class C(Target):
         how = f"{variant}, processor time, one thread, median of {_ROUNDS} times {_INFERENCES}"
         return Measurement("latency_ms", 1000 * times[_ROUNDS // 2], "ms", how)
 
+    def inner_tensors(self, artifact: Artifact, folder: Path) -> Mapping[str, str]:
+        """The output of each layer that stands for a source value."""
+        layers = read_report(artifact, folder)["layers"]
+        return {layer["output"]: layer["source"] for layer in layers if layer["source"]}
+
     def report(self, artifact: Artifact, folder: Path) -> Mapping[str, Any]:
         """Layers and memory plans; see :func:`intaglio.targets.c.records.record`."""
         return read_report(artifact, folder)

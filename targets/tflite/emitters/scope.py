@@ -11,20 +11,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from intaglio.errors import InternalError
 from intaglio.passes.annotations import get_quantization
-from intaglio.passes.dialect.specification import DOMAIN
-from intaglio.passes.layout.problem import is_inside
-from intaglio.passes.lower.refused import RefusedError
-from intaglio.passes.operators import sole_consumer
-from intaglio.targets.tflite.emitters.measured import Measured
+from intaglio.targets.integer_graph import IntegerGraph, required
 from intaglio.targets.tflite.resolver import MICRO_PROFILE, require_micro
 from intaglio.targets.tflite.writer import FileBuilder
 from intaglio.transforms.profiles import get_profile
 from intaglio.transforms.scales import TensorQuantization
 
+__all__ = ["Emitter", "Scope", "required"]
+
 _NARROW = ("int8", "int16")
 
 
-class Scope:
+class Scope(IntegerGraph):
     """One file being emitted from one graph.
 
     Args:
@@ -41,115 +39,19 @@ class Scope:
     """
 
     def __init__(self, model: ir.Model, profile: str, description: str) -> None:
+        super().__init__(model)
         self.profile = get_profile(profile)
         self.file = FileBuilder(description)
         self.operators: list[str] = []
         self.reordered: set[ir.Value] = set()
         self.blocks_by_transpose = False
-        self.measured = Measured(model)
         self._tensors: dict[ir.Value, int] = {}
         self._constants: dict[Any, int] = {}
-        self._claimed: set[ir.Node] = set()
         self._types: dict[int, str] = {}
         self._names: set[str] = {
             str(value.name) for value in (*model.graph.inputs, *model.graph.outputs)
         }
         self._names.update(str(v.name) for node in model.graph for v in node.outputs)
-
-    # -- the graph -----------------------------------------------------------------------------
-
-    def shape(self, value: ir.Value) -> tuple[int, ...]:
-        """The static shape of a value."""
-        return self.measured.shape(value)
-
-    def dtype(self, value: ir.Value) -> str:
-        """Numpy name of a value's element type."""
-        if value.dtype is None:
-            raise InternalError(f"'{value.name}' has no type")
-        return str(np.dtype(value.dtype.numpy()).name)
-
-    def array(self, value: ir.Value | None) -> NDArray[Any] | None:
-        """The numbers of a constant, None where the value is computed from data."""
-        return self.measured.constant(value)
-
-    def numbers(self, value: ir.Value | None) -> NDArray[Any]:
-        """The numbers of what must be a constant.
-
-        Raises:
-            RefusedError: It is computed from data.
-        """
-        found = self.array(value)
-        if found is None:
-            name = "(none)" if value is None else value.name
-            raise RefusedError(f"its parameter '{name}' is computed from data")
-        return found
-
-    def number(self, value: ir.Value | None) -> int:
-        """The one number of a constant."""
-        return int(self.numbers(value).reshape(-1)[0])
-
-    def quantization(self, value: ir.Value) -> TensorQuantization:
-        """What the integers of a value mean; moved values mean what they did before.
-
-        Raises:
-            InternalError: Lowering left no note.
-        """
-        current: ir.Value | None = value
-        while current is not None:
-            found = get_quantization(current)
-            if found is not None:
-                return found
-            node = current.producer()
-            current = None if node is None or node.domain == DOMAIN else node.inputs[0]
-        raise InternalError(f"no quantization is noted for '{value.name}'")
-
-    def claim(self, node: ir.Node) -> None:
-        """Says that ``node`` is part of an operator that is being emitted."""
-        self._claimed.add(node)
-
-    def is_claimed(self, node: ir.Node) -> bool:
-        """Whether ``node`` is part of an operator."""
-        return node in self._claimed
-
-    def outside(self, value: ir.Value | None) -> ir.Value:
-        """What a spatial node reads, in front of the Transpose that belongs to it.
-
-        Raises:
-            RefusedError: There is no such Transpose: the operator is not four-dimensional.
-        """
-        node = None if value is None else value.producer()
-        if node is None or not is_inside(node):
-            raise RefusedError(
-                "only two-dimensional spatial operators have TFLite kernels",
-                "lift one-dimensional ones to two (canonicalize.normalize_operators does)",
-            )
-        self.claim(node)
-        source = node.inputs[0]
-        if source is None:
-            raise InternalError(f"Transpose '{node.name}' reads nothing")
-        return source
-
-    def behind(self, value: ir.Value) -> ir.Value:
-        """The result of a spatial node, behind the Transpose that belongs to it."""
-        node = sole_consumer(self.narrowed(value))
-        if node is None or not is_inside(node):
-            raise RefusedError("only two-dimensional spatial operators have TFLite kernels")
-        self.claim(node)
-        return self.narrowed(node.outputs[0])
-
-    def narrowed(self, value: ir.Value) -> ir.Value:
-        """The result of a move, behind a Cast from int32.
-
-        Moves without an int16 kernel in onnxruntime run on int32; TFLite's take int16.
-        """
-        node = sole_consumer(value)
-        wide = self.dtype(value) == "int32"
-        if not wide or node is None or node.op_type != "Cast":
-            return value
-        self.claim(node)
-        return node.outputs[0]
-
-    # -- the file ------------------------------------------------------------------------------
 
     def index(self, value: ir.Value | None) -> int:
         """The file's tensor of a value; constants get theirs when first asked for.
@@ -288,14 +190,3 @@ class Scope:
 
 
 Emitter = Callable[[Scope, ir.Node], None]
-
-
-def required(value: ir.Value | None) -> ir.Value:
-    """An input that must be there.
-
-    Raises:
-        InternalError: It is left out.
-    """
-    if value is None:
-        raise InternalError("an operand is missing")
-    return value

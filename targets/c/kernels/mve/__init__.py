@@ -3,5 +3,7 @@
 from __future__ import annotations
 
 from intaglio.targets.c.kernels.base import Kernels
+from intaglio.targets.c.kernels.mve import convolution
+from intaglio.targets.c.network import Convolution
 
-KERNELS: Kernels = {}
+KERNELS: Kernels = {Convolution: convolution.implement}

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
-from intaglio.targets.c.kernels.base import Kernels
+from intaglio.targets.c.kernels.base import Implementation, Kernels
+from intaglio.targets.c.kernels.x86.dense import dense
+from intaglio.targets.c.kernels.x86.depthwise import depthwise
+from intaglio.targets.c.network import Convolution
 
-KERNELS: Kernels = {}
+
+def _convolution(layer: Convolution, variant: str, budget: int) -> Implementation | None:
+    del budget
+    return dense(layer, variant) if layer.groups == 1 else depthwise(layer, variant)
+
+
+KERNELS: Kernels = {Convolution: _convolution}

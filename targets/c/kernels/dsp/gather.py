@@ -1,0 +1,213 @@
+"""Activations as int16, in the order in which :mod:`block` reads them: im2col, a few pixels at once.
+
+Two pixels lie side by side: of each four values of a pixel the even ones, then the odd ones, then
+those of the other pixel. Padding becomes the zero point, whose part of the sums the bias takes
+away.
+"""
+
+from __future__ import annotations
+
+from intaglio.targets.c.kernels.base import Function
+from intaglio.targets.c.kernels.dsp.intrinsics import EVEN_ODD, LOAD
+
+WINDOW = Function(
+    "dsp_window",
+    """\
+/* Geometry of a convolution. */
+typedef struct {
+    int32_t rows, columns, channels, result_columns;
+    int32_t kernel_rows, kernel_columns, stride_rows, stride_columns;
+    int32_t dilation_rows, dilation_columns, pad_top, pad_left;
+    int32_t fill;  /* the zero point */
+    int32_t depth; /* values of a window, rounded up to a multiple of four */
+} dsp_window;""",
+)
+
+SPREAD = Function(
+    "dsp_spread",
+    """\
+/* Four times words values, to every other two words. */
+static uint32_t *dsp_spread(uint32_t *to, const int8_t *from, int32_t words)
+{
+    for (; words >= 4; words -= 4, from += 16, to += 16) {
+        const uint32_t a = dsp_load(from), b = dsp_load(from + 4);
+        const uint32_t c = dsp_load(from + 8), d = dsp_load(from + 12);
+        to[0] = dsp_even(a);
+        to[1] = dsp_odd(a);
+        to[4] = dsp_even(b);
+        to[5] = dsp_odd(b);
+        to[8] = dsp_even(c);
+        to[9] = dsp_odd(c);
+        to[12] = dsp_even(d);
+        to[13] = dsp_odd(d);
+    }
+    for (; words > 0; words--, from += 4, to += 4) {
+        const uint32_t a = dsp_load(from);
+        to[0] = dsp_even(a);
+        to[1] = dsp_odd(a);
+    }
+    return to;
+}""",
+    (EVEN_ODD, LOAD),
+)
+
+_FILL = Function(
+    "dsp_fill",
+    """\
+/* Zero points in place of four times words values, as dsp_spread writes them. */
+static uint32_t *dsp_fill(uint32_t *to, int32_t fill, int32_t words)
+{
+    const uint32_t pair = ((uint32_t)fill & 0xFFFFu) * 0x10001u;
+    for (; words > 0; words--, to += 4) {
+        to[0] = pair;
+        to[1] = pair;
+    }
+    return to;
+}""",
+)
+
+_INSIDE = Function(
+    "dsp_inside",
+    """\
+/* Elements of a window's axis before the image, and within it. */
+static inline int32_t dsp_before(int32_t start, int32_t kernel)
+{
+    return start >= 0 ? 0 : -start < kernel ? -start : kernel;
+}
+
+static inline int32_t dsp_within(int32_t start, int32_t before, int32_t kernel, int32_t size)
+{
+    const int32_t end = size - start < kernel ? size - start : kernel;
+    return end > before ? end - before : 0;
+}""",
+)
+
+_WORDS = Function(
+    "dsp_gather_words",
+    """\
+/* The window of one pixel; channels is a multiple of four. */
+static void dsp_gather_words(const dsp_window *g, const int8_t *x, int32_t row, int32_t column,
+                             int8_t *bytes, uint32_t *to)
+{
+    const int32_t words = g->channels / 4;
+    const int32_t y = row * g->stride_rows - g->pad_top;
+    const int32_t start = column * g->stride_columns - g->pad_left;
+    int32_t i, j;
+    (void)bytes;
+    for (i = 0; i < g->kernel_rows; i++) {
+        const int32_t from = y + i * g->dilation_rows;
+        const int32_t at = from * g->columns + start;
+        if (from < 0 || from >= g->rows) {
+            to = dsp_fill(to, g->fill, g->kernel_columns * words);
+        } else if (g->dilation_columns == 1) {
+            const int32_t before = dsp_before(start, g->kernel_columns);
+            const int32_t within = dsp_within(start, before, g->kernel_columns, g->columns);
+            if (before > 0) {
+                to = dsp_fill(to, g->fill, before * words);
+            }
+            if (within > 0) {
+                to = dsp_spread(to, x + (at + before) * g->channels, within * words);
+            }
+            if (before + within < g->kernel_columns) {
+                to = dsp_fill(to, g->fill, (g->kernel_columns - before - within) * words);
+            }
+        } else {
+            for (j = 0; j < g->kernel_columns; j++) {
+                const int32_t here = j * g->dilation_columns;
+                if (start + here < 0 || start + here >= g->columns) {
+                    to = dsp_fill(to, g->fill, words);
+                } else {
+                    to = dsp_spread(to, x + (at + here) * g->channels, words);
+                }
+            }
+        }
+    }
+}""",
+    (WINDOW, SPREAD, _FILL, _INSIDE),
+)
+
+_PIXEL = Function(
+    "dsp_gather_pixel",
+    """\
+/* The window of one pixel, of one row and column, without padding. */
+static void dsp_gather_pixel(const dsp_window *g, const int8_t *x, int32_t row, int32_t column,
+                             int8_t *bytes, uint32_t *to)
+{
+    const int32_t at = row * g->stride_rows * g->columns + column * g->stride_columns;
+    (void)bytes;
+    dsp_spread(to, x + at * g->channels, g->channels / 4);
+}""",
+    (WINDOW, SPREAD),
+)
+
+_BYTES = Function(
+    "dsp_gather_bytes",
+    """\
+/* Copies a few bytes. */
+static inline int8_t *dsp_copy(int8_t *to, const int8_t *from, int32_t count)
+{
+    for (; count >= 4; count -= 4, to += 4, from += 4) {
+        memcpy(to, from, 4);
+    }
+    for (; count > 0; count--) {
+        *to++ = *from++;
+    }
+    return to;
+}
+
+static inline int8_t *dsp_fill_bytes(int8_t *to, int32_t fill, int32_t count)
+{
+    for (; count > 0; count--) {
+        *to++ = (int8_t)fill;
+    }
+    return to;
+}
+
+/* The window of one pixel, any number of channels; first as bytes, then spread. */
+static void dsp_gather_bytes(const dsp_window *g, const int8_t *x, int32_t row, int32_t column,
+                             int8_t *bytes, uint32_t *to)
+{
+    const int32_t channels = g->channels;
+    const int32_t y = row * g->stride_rows - g->pad_top;
+    const int32_t start = column * g->stride_columns - g->pad_left;
+    int8_t *end = bytes;
+    int32_t i, j;
+    for (i = 0; i < g->kernel_rows; i++) {
+        const int32_t from = y + i * g->dilation_rows;
+        const int32_t at = from * g->columns + start;
+        if (from < 0 || from >= g->rows) {
+            end = dsp_fill_bytes(end, g->fill, g->kernel_columns * channels);
+        } else if (g->dilation_columns == 1) {
+            const int32_t before = dsp_before(start, g->kernel_columns);
+            const int32_t within = dsp_within(start, before, g->kernel_columns, g->columns);
+            end = dsp_fill_bytes(end, g->fill, before * channels);
+            end = dsp_copy(end, x + (at + before) * channels, within * channels);
+            end = dsp_fill_bytes(end, g->fill, (g->kernel_columns - before - within) * channels);
+        } else {
+            for (j = 0; j < g->kernel_columns; j++) {
+                const int32_t here = j * g->dilation_columns;
+                if (start + here < 0 || start + here >= g->columns) {
+                    end = dsp_fill_bytes(end, g->fill, channels);
+                } else {
+                    end = dsp_copy(end, x + (at + here) * channels, channels);
+                }
+            }
+        }
+    }
+    dsp_fill_bytes(end, g->fill, (int32_t)(bytes + g->depth - end));
+    dsp_spread(to, bytes, g->depth / 4);
+}""",
+    (WINDOW, SPREAD, _INSIDE),
+)
+
+
+def gather(channels: int, *, whole: bool) -> Function:
+    """The function that fetches the window of a pixel.
+
+    Args:
+        channels: Channels of the input.
+        whole: The kernel has one row and column, and there is no padding.
+    """
+    if channels % 4:
+        return _BYTES
+    return _PIXEL if whole else _WORDS

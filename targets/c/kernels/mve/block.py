@@ -1,0 +1,308 @@
+"""The block: four pixels by two channels of a matrix product, and every channel of its pixels.
+
+Eight sums in eight registers; a vector of 16 products is one ``VMLADAVA``. For each 16 elements of
+four pixels and two channels that is 4 loads of pixels, 2 of weights and 8 multiply-accumulates, so
+14 instructions for 128 products. Where windows overlap, pixels that are loaded are used again: 12
+instructions. The sums of a channel then lie side by side, so bias, multiplier and shift are
+scalars, and eight results go to memory with one scattering store.
+
+What a block reads besides the pixels is one stream: for each pair of channels its weights, in the
+order of use, then bias, multiplier and shift of both.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intaglio.targets.c.kernels.base import Function
+from intaglio.targets.c.kernels.mve.assembly import RESTORE, SAVE, assembly, clobbers
+from intaglio.targets.c.kernels.mve.scaling import Scaling, narrowing, rescaling
+
+PIXELS = 4
+_SUMS = (("r0", "r2", "r4", "r6"), ("r8", "r10", "r12", "lr"))
+_POINTERS = ("r1", "r3", "r5", "r7")
+#: Largest offset of a load of words.
+_FARTHEST = 508
+_UNROLLED = 8
+
+JOB = Function(
+    "mve_job",
+    """\
+/* What a block of four pixels reads and writes. */
+struct mve_job {
+    int32_t zero_point;    /* of y */
+    const int8_t *x[4];    /* the four pixels, or rows that hold them */
+    const int32_t *end;    /* of the stream */
+    int8_t *y;             /* the first pixel's first channel */
+    const int32_t *stream; /* for two channels: weights, then bias, multiplier, shift of each */
+    int32_t quads;         /* how many times four pixels */
+    int32_t x_step;        /* bytes from one four to the next */
+    int32_t y_step;
+    uint32_t y_lanes;      /* bytes from one pixel to the next in y, times 0x10001 */
+};""",
+)
+
+RUN = Function(
+    "mve_run",
+    """\
+/* A block over any number of pixels, four at least: the last four overlap others if need be. */
+static void mve_run(void (*block)(const struct mve_job *), struct mve_job *job, int32_t pixels)
+{
+    const int32_t left = pixels & 3;
+    job->quads = pixels >> 2;
+    block(job);
+    if (left != 0) {
+        struct mve_job last = *job;
+        int32_t i;
+        for (i = 0; i < 4; i++) {
+            last.x[i] += (pixels - 4) * (job->x_step >> 2);
+        }
+        last.y += (pixels - 4) * (job->y_step >> 2);
+        last.quads = 1;
+        block(&last);
+    }
+}""",
+    (JOB,),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Pixels that lie in rows of padded memory, four neighbours in each.
+
+    Attributes:
+        rows: Rows of the window, 4 at most.
+        taps: Its columns.
+        channels: Bytes from one column to the next; a multiple of 16.
+        stride: Columns from one pixel to the next.
+    """
+
+    rows: int
+    taps: int
+    channels: int
+    stride: int
+
+    @property
+    def fits(self) -> bool:
+        """Whether the offsets of all pixels can be written into an instruction."""
+        farthest = (3 * self.stride + self.taps - 1) * self.channels
+        return self.rows <= 4 and self.channels % 16 == 0 and farthest <= _FARTHEST
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The taps in the order that loads the fewest pixels."""
+        return min(
+            itertools.permutations(range(self.taps)), key=lambda order: len(self.loads(order))
+        )
+
+    def loads(self, order: tuple[int, ...]) -> list[tuple[int, int, int]]:
+        """Loads of one row: before which tap, what column, into which register."""
+        held: dict[int, int] = {}
+        found = []
+        for tap in order:
+            needed = [pixel * self.stride + tap for pixel in range(PIXELS)]
+            free = [q for q in range(PIXELS) if q not in {held.get(c) for c in needed}]
+            kept = {column: held[column] for column in needed if column in held}
+            for column in needed:
+                if column not in kept:
+                    kept[column] = free.pop(0)
+                    found.append((tap, column, kept[column]))
+            held = kept
+        return found
+
+
+def stream(weights: NDArray[np.int8], bias: NDArray[np.int64], scale: Scaling) -> NDArray[np.int32]:
+    """The stream of a block.
+
+    Args:
+        weights: ``[channels, bytes]``, an even number of channels, in the order of use.
+        bias: With the part of the input's zero point.
+        scale: Rescale of these channels.
+    """
+    channels, size = weights.shape
+    pairs = channels // 2
+    parts = []
+    for place in range(0, size, 16):
+        vectors = weights[:, place : place + 16].reshape(pairs, 2, -1)
+        if vectors.shape[2] == 8:  # as 16 bits, like the pixels that they meet
+            vectors = np.ascontiguousarray(vectors.astype("<i2")).view(np.int8)
+        parts.append(vectors.reshape(pairs, 32))
+    packed = np.ascontiguousarray(np.concatenate(parts, axis=1)).view("<i4")
+    tail = np.concatenate([bias.astype(np.int32)[:, None], scale.columns], axis=1)
+    return np.concatenate([packed, tail.reshape(pairs, -1)], axis=1).astype(np.int32).reshape(-1)
+
+
+def rows_block(geometry: Rows, scale: Scaling) -> Function:
+    """The block of pixels that lie in rows."""
+    slices = geometry.channels // 16
+    body = []
+    for row in range(geometry.rows):
+        body += _row(geometry, row, first=slices == 1 and row == 0, advance=slices > 1)
+    if slices > 1:
+        body = _loop(body, slices)
+    name = f"{geometry.rows}x{geometry.taps}x{geometry.channels}_by_{geometry.stride}"
+    title = f"{geometry.rows} x {geometry.taps} columns of {geometry.channels} channels"
+    return _function(f"mve_rows_{name}_{scale.name}", title, body, scale, slices > 1)
+
+
+def pixels_block(size: int, scale: Scaling) -> Function:
+    """The block of four pixels of ``size`` bytes each, at any address."""
+    vectors, rest = divmod(size, 16)
+    looped = vectors > _UNROLLED
+    body: list[str] = []
+    if looped:
+        body = _loop([line for _ in range(4) for line in _vector(False)], vectors // 4)
+    for vector in range(vectors % 4 if looped else vectors):
+        body += _vector(vector == 0 and not looped)
+    if rest == 8:
+        body += _vector(vectors == 0, "vldrb.s16", 8, "s16")
+    elif rest:
+        body += [f"mov r11, #{rest}", "vctp.8 r11"]
+        body += _vector(vectors == 0, predicated=True)
+    return _function(f"mve_pixels_{size}_{scale.name}", f"{size} bytes", body, scale, looped)
+
+
+def padded(size: int) -> int:
+    """Bytes of a channel's weights in the stream of :func:`pixels_block`."""
+    return size if size % 16 == 8 else -(-size // 16) * 16
+
+
+def _multiply(first: bool, registers: tuple[int, ...], kind: str = "s8") -> list[str]:
+    operation = "vmladav" if first else "vmladava"
+    return [
+        f"{operation}.{kind} {total}, q{q}, q{4 + channel}"
+        for channel in range(2)
+        for total, q in zip(_SUMS[channel], registers, strict=True)
+    ]
+
+
+def _vector(
+    first: bool, load: str = "vldrb.u8", step: int = 16, kind: str = "s8", predicated: bool = False
+) -> list[str]:
+    """One vector of each of four pixels and two channels."""
+    pixel = load.replace("vldrb", "vldrbt") if predicated else load
+    return [
+        *(["vpstttt // no byte beyond the pixel"] if predicated else []),
+        *(f"{pixel} q{i}, [{pointer}], #{step}" for i, pointer in enumerate(_POINTERS)),
+        "vldrw.u32 q4, [r9], #16",
+        "vldrw.u32 q5, [r9], #16",
+        *_multiply(first, (0, 1, 2, 3), kind),
+    ]
+
+
+def _row(geometry: Rows, row: int, first: bool, advance: bool) -> list[str]:
+    """One row of the window, 16 channels; moves the row's pointer on by 16 where it is to."""
+    order = geometry.order
+    loads = geometry.loads(order)
+    pointer = _POINTERS[row]
+    lines = []
+    moved = 0
+    held: dict[int, int] = {}
+    for place, tap in enumerate(order):
+        # Column 0, where the pointer moves, comes last among the loads of its tap.
+        for _, column, q in sorted((load for load in loads if load[0] == tap), key=lambda v: -v[1]):
+            held = {c: other for c, other in held.items() if other != q} | {column: q}
+            if column == 0 and advance:
+                lines.append(f"vldrw.u32 q{q}, [{pointer}], #16")
+                moved = 16
+            else:
+                offset = column * geometry.channels - moved
+                lines.append(f"vldrw.u32 q{q}, [{pointer}, #{offset}]")
+        lines += [f"vldrw.u32 q{4 + channel}, [r9], #16" for channel in range(2)]
+        registers = tuple(held[pixel * geometry.stride + tap] for pixel in range(PIXELS))
+        lines += _multiply(first and place == 0, registers)
+    return lines
+
+
+def _loop(body: list[str], count: int) -> list[str]:
+    """``body`` several times, with sums that begin at 0."""
+    return [
+        "add r11, sp, #64",
+        "ldm r11, {r0, r2, r4, r6, r8, r10, r12, lr} // zeros",
+        f"mov r11, #{count}",
+        "3:",
+        *body,
+        "subs r11, r11, #1",
+        "bne 3b",
+    ]
+
+
+def _finish(scale: Scaling) -> list[str]:
+    """From eight sums to eight results in memory."""
+    lines = []
+    for q, sums in enumerate(_SUMS):
+        lines.append(f"vmov q{q}[2], q{q}[0], {sums[0]}, {sums[2]}")
+        lines.append(f"vmov q{q}[3], q{q}[1], {sums[1]}, {sums[3]}")
+    free = ("r0", "r2", "r4", "r6", "r8", "r10", "r12", "lr")
+    results = []
+    if scale.words == 3:
+        lines.append(f"ldm r9!, {{{', '.join(free[:6])}}} // bias, multiplier, shift: twice")
+    for q in range(2):
+        names = free[3 * q : 3 * q + 3] if scale.words == 3 else free[: scale.words]
+        if scale.words != 3:
+            lines.append(f"ldm r9!, {{{', '.join(names)}}} // bias, multiplier, shifts")
+        code, result = rescaling(scale, q, 2 + q, names)
+        lines += code
+        results.append(result)
+    return [
+        *lines,
+        f"vqmovnb.s32 q4, q{results[0]}",
+        f"vqmovnt.s32 q4, q{results[1]}",
+        "ldm sp, {r0, r1, r3, r5, r7, r10, r12} // zero point, pixels, end, y",
+        "vqadd.s16 q4, q4, r0",
+        *narrowing(scale, 4, 5, "r0"),
+        "vstrb.16 q4, [r12, q6]",
+        "vadd.i16 q6, q6, q7 // the next two channels",
+    ]
+
+
+def _function(name: str, title: str, body: list[str], scale: Scaling, zeros: bool) -> Function:
+    lines = [
+        *SAVE,
+        "mov r0, %0",
+        "ldm r0, {r1-r12}",
+        *(["vmov.i32 q0, #0", "sub sp, sp, #32", "vstrw.32 q0, [sp]", "vstrw.32 q0, [sp, #16]"]
+          if zeros else []),
+        "sub sp, sp, #16",
+        "push {r1-r12} // the job; zero point and pixels at the front",
+        "movs r0, #0",
+        "vidup.u32 q0, r0, #1",
+        "mov r1, #0x10000",
+        "vdup.32 q6, r1",
+        "vmla.s32 q6, q0, r12 // where two channels of four pixels go",
+        "vstrw.32 q6, [sp, #48]",
+        "movs r0, #2",
+        "vdup.16 q7, r0",
+        "1:",
+        "ldr r9, [sp, #28] // the stream",
+        "ldm sp, {r0, r1, r3, r5, r7}",
+        "2:",
+        *body,
+        *_finish(scale),
+        "cmp r9, r10",
+        "bne 2b",
+        "vldrw.u32 q0, [sp, #4]",
+        "ldrd r2, r3, [sp, #32] // fours left, step of x",
+        "vadd.i32 q0, q0, r3",
+        "vstrw.32 q0, [sp, #4]",
+        "ldr r4, [sp, #40] // step of y",
+        "vldrw.u32 q6, [sp, #48]",
+        "add r12, r12, r4",
+        "str r12, [sp, #24]",
+        "subs r2, r2, #1",
+        "str r2, [sp, #32]",
+        "bne 1b",
+        f"add sp, sp, #{96 if zeros else 64}",
+        *RESTORE,
+    ]  # fmt: skip
+    statement = assembly(lines, f': : "r"(job) : {clobbers()}')
+    return Function(
+        name,
+        f"/* Four pixels after four, two channels after two: {title} each. */\n"
+        f"static void {name}(const struct mve_job *job)\n{{\n{statement}\n}}",
+        (JOB,),
+    )

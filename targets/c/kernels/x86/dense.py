@@ -1,0 +1,189 @@
+"""Dense convolutions and fully connected layers: tiles of registers over rows or all pixels.
+
+A 1x1 convolution without stride is one matrix product over all pixels, read where they lie. All
+others read rows of a ring, see :mod:`intaglio.targets.c.kernels.x86.rows`. Weights are packed
+``[block of channels][row][run][word][register][lane][inputs of a word]``, in the order of use.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intaglio.targets.c.kernels.base import Array, Function, Implementation
+from intaglio.targets.c.kernels.x86.isa import AVX2, VNNI, VNNI_HALF, Isa
+from intaglio.targets.c.kernels.x86.rows import Ring
+from intaglio.targets.c.kernels.x86.tails import Tail, make_tail
+from intaglio.targets.c.kernels.x86.tiles import Reach, tile
+from intaglio.targets.c.network import Convolution
+
+#: Registers of channels of a tile, at most.
+_VECTORS = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """Channels that one tile computes: first register, registers, channels that exist."""
+
+    first: int
+    vectors: int
+    channels: int
+
+
+def dense(layer: Convolution, variant: str) -> Implementation | None:
+    """A convolution of all input channels, int8 to int8; None where this is not one."""
+    if layer.groups != 1 or layer.weight_zero_point or layer.wide:
+        return None
+    if layer.inputs[0].dtype != "int8" or layer.output.dtype != "int8":
+        return None
+    count = len(layer.weights)
+    isa = AVX2 if variant == "avx2" else VNNI_HALF if count <= VNNI_HALF.lanes else VNNI
+    tail = make_tail(isa, layer.rescale, *bounds(layer, isa is AVX2))
+    if tail is None:
+        return None
+    window = layer.window
+    words = isa is AVX2
+    direct = not words and window.kernel == (1, 1) and not any(window.pads)
+    direct = direct and window.image[2] % 4 == 0
+    reach = _reach(layer, words, direct)
+    packed, blocks = _pack(layer, isa, reach)
+    rows, columns, _ = window.result
+    if direct and window.strides == (1, 1):
+        rows, columns = 1, rows * columns
+    body, functions = _tiles(tail, reach, blocks, columns, count)
+    scratch = 0
+    if not direct:
+        zero = layer.inputs[0].zero_point
+        ring = Ring(window, words, False, zero if words else zero + 128)
+        body = ring.loop([*_row(columns * count), *body])
+        functions, scratch = (*ring.functions, *functions), ring.bytes
+    elif rows > 1:
+        pitch = window.image[1] * window.image[2] * window.strides[0]
+        line = [f"const int8_t *const x = x0 + row * {pitch};", *_row(columns * count), *body]
+        body = [f"for (size_t row = 0; row < {rows}; row++) {{", *_indented(line), "}"]
+    else:
+        body = ["const int8_t *const x = x0;", "int8_t *const to = y;", *body]
+    arrays = (Array("weights", packed), Array("tail", tail.parameters))
+    return Implementation("\n".join(body), functions, arrays, scratch)
+
+
+def bounds(layer: Convolution, words: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Bias for inputs of ``x`` (words) or ``x + 128``, and the accumulators' largest magnitude."""
+    zero = layer.inputs[0].zero_point
+    flat = layer.weights.reshape(len(layer.weights), -1).astype(np.int64)
+    offset = zero if words else zero + 128
+    largest = max(127 - zero, zero + 128)
+    bound = np.abs(flat).sum(axis=1) * largest + np.abs(layer.bias)
+    return layer.bias - offset * flat.sum(axis=1), bound
+
+
+def _reach(layer: Convolution, words: bool, direct: bool) -> Reach:
+    window = layer.window
+    size = 2 if words else 1
+    channels = window.image[2]
+    solid = window.dilations[1] == 1
+    run = channels * (window.kernel[1] if solid else 1)
+    return Reach(
+        words=words,
+        direct=direct,
+        step=window.strides[1] * channels * size,
+        rows=window.kernel[0],
+        runs=1 if solid else window.kernel[1],
+        skip=window.dilations[1] * channels * size,
+        length=-(-run * size // 4),
+    )
+
+
+def _pack(layer: Convolution, isa: Isa, reach: Reach) -> tuple[NDArray[np.int8], list[Block]]:
+    inputs = 2 if reach.words else 4
+    count, kh = len(layer.weights), layer.window.kernel[0]
+    runs = layer.weights.reshape(count, kh, reach.runs, -1)
+    registers = -(-count // isa.lanes)
+    padding = (
+        (0, registers * isa.lanes - count), (0, 0), (0, 0), (0, reach.length * inputs - runs.shape[3])
+    )  # fmt: skip
+    padded = np.pad(runs, padding).reshape(
+        registers, isa.lanes, kh * reach.runs * reach.length, inputs
+    )
+    words = padded.transpose(2, 0, 1, 3)
+    number = -(-registers // _VECTORS)
+    blocks, parts, first = [], [], 0
+    for index in range(number):
+        vectors = registers // number + (index < registers % number)
+        channels = min(vectors * isa.lanes, count - first * isa.lanes)
+        blocks.append(Block(first, vectors, channels))
+        parts.append(words[:, first : first + vectors].reshape(-1))
+        first += vectors
+    return np.concatenate(parts), blocks
+
+
+def _tiles(
+    tail: Tail, reach: Reach, blocks: list[Block], pixels: int, count: int
+) -> tuple[list[str], tuple[Function, ...]]:
+    # Statements for `pixels` pixels from `x` or `rows` to `to`, for all channels.
+    lanes, step = tail.isa.lanes, reach.rows * reach.runs * reach.length
+    per_register = step * lanes * (2 if reach.words else 4)
+    lines: list[str] = []
+    functions: list[Function] = []
+    at = 0
+    while at < len(blocks):
+        block = blocks[at]
+        alike = [b for b in blocks[at:] if (b.vectors, b.channels) == (block.vectors, block.channels)]
+        size = _pixels(tail.isa, block.vectors, pixels)
+        full = tile(tail, reach, size, block.vectors, block.channels, count)
+        functions.append(full)
+        index = f"({block.first} + b * {block.vectors})" if len(alike) > 1 else str(block.first)
+        constants = (
+            f"@weights@ + {index} * {per_register}, @tail@ + {index} * {4 * lanes}"
+        )
+        target = f"to + {index} * {lanes}"
+        inner = _pixel_loop(full.name, reach, pixels // size, size, constants, target, count)
+        rest = pixels % size
+        if rest:
+            last = tile(tail, reach, rest, block.vectors, block.channels, count)
+            functions.append(last)
+            done = pixels - rest
+            source = _source(reach, str(done * reach.step))
+            inner.append(f"{last.name}({source}, {constants},\n    {target} + {done * count});")
+        if len(alike) > 1:
+            inner = [f"for (size_t b = 0; b < {len(alike)}; b++) {{", *_indented(inner), "}"]
+        lines += inner
+        at += len(alike)
+    return lines, tuple(functions)
+
+
+def _pixel_loop(
+    name: str, reach: Reach, times: int, size: int, constants: str, target: str, count: int
+) -> list[str]:
+    if times == 1:
+        return [f"{name}({_source(reach, '0')}, {constants},", f"    {target});"]
+    source = _source(reach, f"p * {size * reach.step}")
+    return [
+        f"for (size_t p = 0; p < {times}; p++) {{",
+        f"    {name}({source}, {constants},",
+        f"        {target} + p * {size * count});",
+        "}",
+    ]
+
+
+def _source(reach: Reach, at: str) -> str:
+    return f"x + {at}" if reach.direct else f"rows, {at}"
+
+
+def _pixels(isa: Isa, vectors: int, pixels: int) -> int:
+    # As many as registers hold, in tiles of about one size.
+    if isa is AVX2:
+        most = {1: 6, 2: 5, 3: 3, 4: 3}[vectors]
+    else:
+        most = 24 // vectors
+    return -(-pixels // -(-pixels // most))
+
+
+def _row(count: int) -> list[str]:
+    return [f"int8_t *const to = y + row * {count};"]
+
+
+def _indented(lines: list[str]) -> list[str]:
+    return [f"    {line}" for line in "\n".join(lines).split("\n")]
