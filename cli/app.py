@@ -257,6 +257,48 @@ def run(
         run_artifact(output, artifact, source, result, target, runtime, quantize_io)
 
 
+@app.command()
+def bench(
+    bundle: Annotated[str, typer.Argument(metavar="DIR", help="A bundle.")],
+    board: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--board",
+            "-b",
+            help="Count instructions of the C on an emulated cortex-m4, cortex-m7 or cortex-m55 "
+            "instead. (repeatable)",
+        ),
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            "--threads", min=1, help="Threads for the runtimes that can use several; else one."
+        ),
+    ] = None,
+    runs: Annotated[
+        int | None,
+        typer.Option(
+            "--runs",
+            "-n",
+            min=1,
+            help="Time each artifact so often at most (100); on a board, run so many inputs (3).",
+        ),
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Measure how fast the artifacts of a bundle run, here or on an emulated microcontroller.
+
+    All artifacts take turns, so that what else happens on the machine slows all of them. Beside
+    each time stands how many times as fast it is as onnxruntime and LiteRT on the same model.
+    """
+    with Output(as_json, quiet, debug) as output:
+        from intaglio.cli.commands import run_bench
+
+        run_bench(output, bundle, board or [], threads, runs)
+
+
 @app.command("list")
 def list_(
     what: Annotated[Listing, typer.Argument(help="What to list.")],

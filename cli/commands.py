@@ -9,6 +9,8 @@ from typing import Any
 import typer
 
 import intaglio
+from intaglio.benchmarking import bench_bundle
+from intaglio.benchmarking_boards import bench_boards
 from intaglio.bundle import MANIFEST
 from intaglio.bundle_files import jsonable
 from intaglio.catalog import describe_passes, describe_recipes, describe_targets
@@ -28,6 +30,9 @@ from intaglio.running import (
 
 # Larger outputs are not printed as JSON values; --output writes them.
 _MOST_VALUES = 10_000
+
+# What `bench` does unless told otherwise.
+_TIMED_RUNS, _BOARD_RUNS = 100, 3
 
 
 def run_inspect(output: Output, path: str, shapes: Sequence[str]) -> None:
@@ -145,6 +150,38 @@ def run_artifact(
         "written": result,
     }
     output.result(jsonable(data), lambda console: tables.outputs(console, outputs, result))
+
+
+def run_bench(
+    output: Output, folder: str, boards: Sequence[str], threads: int | None, runs: int | None
+) -> None:
+    """``intaglio bench``: exit code 5 where a board gives other bits than it should."""
+    bundle = intaglio.load(folder)
+    if not boards:
+        with bars(output) as progress:
+            timed = bench_bundle(
+                bundle, threads=threads or 1, runs=runs or _TIMED_RUNS, progress=progress
+            )
+        output.result(jsonable(timed.to_dict()), lambda console: tables.timed(console, timed))
+        return
+    if threads is not None:
+        raise RecipeError(
+            "--threads has no meaning on a board", remedy="leave --threads or --board out"
+        )
+    with bars(output) as progress:
+        counted = bench_boards(bundle, boards, runs=runs or _BOARD_RUNS, progress=progress)
+    output.result(
+        jsonable({"boards": [each.to_dict() for each in counted]}),
+        lambda console: tables.counted(console, counted),
+    )
+    wrong = [each for each in counted if each.run.differing]
+    for each in wrong:
+        output.fail(
+            f"{each.artifact} on {each.run.board}: {each.run.differing} output values have other "
+            f"bits than in {each.compared_with}"
+        )
+    if wrong:
+        raise typer.Exit(VerificationError.exit_code)
 
 
 def run_list(output: Output, what: str) -> None:

@@ -11,9 +11,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from intaglio.benchmarking import BASELINES
 from intaglio.report.formatting import shorten
 
 if TYPE_CHECKING:
+    from intaglio.benchmarking import HostBench
+    from intaglio.benchmarking_boards import BoardBench
     from intaglio.bundle import Bundle
     from intaglio.inspection import Inspection
     from intaglio.targets.base import TensorSpec
@@ -176,6 +179,92 @@ def outputs(console: Console, found: Mapping[str, NDArray[Any]], written: str | 
     console.print(table)
     if written is not None:
         console.print(f"written to {written}", highlight=False, markup=False)
+
+
+def timed(console: Console, found: HostBench) -> None:
+    """Prints times of artifacts beside those of other runtimes."""
+    table = _table(
+        "artifact",
+        right=("threads", "median [ms]", "10th percentile [ms]", *(f"× {b}" for b in BASELINES)),
+    )
+    for entry in found.entries:
+        if entry.reason is None:
+            table.add_row(
+                escape(entry.name),
+                str(entry.threads),
+                _number(entry.median_ms, ".4g"),
+                _number(entry.p10_ms, ".4g"),
+                *(_number(entry.times_as_fast.get(base), ".2f") for base in BASELINES),
+            )
+    if table.row_count:
+        console.print(table)
+        console.print(
+            "× how many times as fast, by 10th percentiles; batch 1, random inputs",
+            highlight=False,
+        )
+    for entry in found.entries:
+        if entry.reason is not None:
+            line = f"{entry.name} not timed: {entry.reason}"
+            console.print(line, style="yellow", markup=False, highlight=False)
+    clock = {"processor": "time of the processor", "wall": "time on the wall"}[found.clock]
+    threads = "one thread" if found.threads == 1 else f"up to {found.threads} threads"
+    console.print(
+        f"{clock}, {threads}, on {found.machine} with {found.cores} cores",
+        highlight=False,
+        markup=False,
+    )
+    if found.load is not None and found.load > found.cores / 2:
+        console.print(
+            f"other programs were running too (load {found.load:.1f}): repeat on an idle machine",
+            style="yellow",
+            highlight=False,
+        )
+
+
+def counted(console: Console, found: Sequence[BoardBench]) -> None:
+    """Prints what emitted C takes on emulated boards."""
+    table = _table(
+        "artifact",
+        "board",
+        right=("instructions", "M4 cycles (model)", "flash", "code", "constants", "arena", "stack"),
+    )
+    table.add_column("outputs")
+    for each in found:
+        run = each.run
+        same = f"as {each.compared_with}" if not run.differing else f"{run.differing} values differ"
+        table.add_row(
+            escape(each.artifact),
+            run.board,
+            f"{run.mean_instructions:,.0f}",
+            _count(run.cycles) if run.cycles is not None else "-",
+            f"{run.image.text + run.image.data:,}",
+            f"{run.code_bytes:,}",
+            f"{run.weight_bytes:,}",
+            f"{run.arena_bytes:,}",
+            f"{run.stack_bytes:,}",
+            "not compared" if each.compared_with is None else same,
+        )
+    console.print(table)
+    for each in found:
+        worst = sorted(each.run.layers, key=lambda layer: -layer.instructions)[:_WORST_LAYERS]
+        layers = _table(f"most on {each.run.board}", right=("instructions", "share"))
+        for layer in worst:
+            layers.add_row(
+                escape(shorten(each.layers[layer.index], _NAME)),
+                f"{layer.instructions:,.0f}",
+                _percent(layer.instructions / each.run.mean_instructions),
+            )
+        console.print(layers)
+    if found:
+        run = found[0].run
+        exactly = "exactly" if run.resolution == 1 else f"to {run.resolution:g}"
+        console.print(
+            f"instructions of one inference, counted {exactly}, mean of {len(run.instructions)} "
+            f"random inputs; bytes; flash with the frame that runs it; {run.compiler}, "
+            f"{run.options.optimization}, {run.emulator}",
+            highlight=False,
+            markup=False,
+        )
 
 
 def listing(console: Console, what: str, rows: Sequence[Mapping[str, Any]]) -> None:

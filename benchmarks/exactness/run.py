@@ -1,7 +1,7 @@
 """One model, the same bits everywhere? Integer graphs beside TFLite Micro and LiteRT.
 
-    python -m benchmarks.exactness.run [published] [emitted] [--model NAME ...] [--inputs N]
-                                       [--shared DIR]
+    python -m benchmarks.exactness.run [published] [emitted] [c] [--model NAME ...] [--inputs N]
+                                       [--profile NAME ...] [--shared DIR]
 
 ``published``: each int8 .tflite file of the zoo is read and converted; ``onnx-integer`` in
 onnxruntime is compared with the file itself in TFLite Micro (profile ``tflm``) and in LiteRT's
@@ -9,6 +9,9 @@ reference kernels (profile ``litert``), outputs and inner tensors, on random and
 
 ``emitted``: each float model is calibrated and converted to ``onnx-integer`` and ``tflite``;
 the two artifacts are compared in the same way.
+
+``c``: both kinds of models are converted to ``onnx-integer`` and ``c``; the C is compiled for every
+variant that this machine runs, in every profile, and compared with outputs and inner tensors.
 """
 
 from __future__ import annotations
@@ -17,7 +20,8 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +42,7 @@ from benchmarks.common import (
     markdown_table,
     write_json,
 )
+from benchmarks.exactness import c_code
 from benchmarks.exactness.compare import Tally, compare
 from benchmarks.exactness.inputs import PUBLISHED, quantized, random_integers
 from benchmarks.quantization.cases import Case, all_cases
@@ -47,6 +52,8 @@ RESULTS = Path(__file__).resolve().parent / "results"
 #: Profile to the runtime that computes it.
 RUNTIMES = {"tflm": "tflm", "litert": "litert-reference"}
 RANDOM, REAL = 200, 100
+PARTS = ("published", "emitted", "c")
+C_INPUTS = 200
 #: Inner tensors of emitted models are compared on so many of the inputs.
 INNER = 20
 
@@ -135,44 +142,62 @@ def _row(
 
 def table(rows: list[dict[str, Any]]) -> str:
     """The results in Markdown."""
-    head = ["model", "profile", "inputs", "output values", "different", "inner tensors"]
+    head = ["model", "profile", "runtime", "inputs", "output values", "different", "inner tensors"]
     head += ["inner values", "different", "largest"]
     lines = []
     for row in rows:
         out, inner = row["outputs"], row["inner"]
         counts = [row["inputs"], out["values"], out["different"], inner["tensors"]]
         counts += [inner["values"], inner["different"], max(out["largest"], inner["largest"])]
-        lines.append([row["model"], row["profile"], *(f"{count:,}" for count in counts)])
+        names = [row["model"], row["profile"], row["runtime"]]
+        lines.append([*names, *(f"{count:,}" for count in counts)])
     return markdown_table(head, lines)
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=["published", "emitted", []], default=[])
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[])
     parser.add_argument("--model", action="append", help="only these")
-    parser.add_argument("--inputs", type=int, default=1000, help="inputs of emitted models")
+    parser.add_argument("--inputs", type=int, help="inputs of emitted models (1000) and C (200)")
+    parser.add_argument("--profile", action="append", help="arithmetic of C: only these")
     parser.add_argument("--shared", type=Path, default=default_shared())
     options = parser.parse_args()
-    for part in options.parts or ["published", "emitted"]:
-        cases = all_cases(options.shared)
-        names = [n for n in (PUBLISHED if part == "published" else cases) if _wanted(n, options)]
+    for part in options.parts or PARTS:
         rows = _read(part)
         with tempfile.TemporaryDirectory() as folder:
-            for name in names:
+            for name, measure in _measurements(part, options, Path(folder)).items():
                 try:
-                    if part == "published":
-                        found = list(published(name, options.shared, Path(folder)))
-                    else:
-                        found = list(emitted(cases[name](), options.inputs, Path(folder)))
+                    found = list(measure())
                 except (MissingDataError, IntaglioError) as error:
                     print(f"{name}: {error}")
                     continue
-                rows = [row for row in rows if row["model"] != name] + found
+                done = {(row["model"], row["profile"], row["runtime"]) for row in found}
+                rows = [r for r in rows if (r["model"], r["profile"], r["runtime"]) not in done]
+                rows = sorted([*rows, *found], key=lambda r: (r["model"], r["profile"]))
                 print(table(found), flush=True)
-        rows.sort(key=lambda row: (row["model"], row["profile"]))
-        write_json(RESULTS / f"{part}.json", {"environment": environment(), "rows": rows})
-        (RESULTS / f"{part}.md").write_text(table(rows) + "\n", encoding="utf-8")
+                write_json(RESULTS / f"{part}.json", {"environment": environment(), "rows": rows})
+                (RESULTS / f"{part}.md").write_text(table(rows) + "\n", encoding="utf-8")
+
+
+def _measurements(
+    part: str, options: argparse.Namespace, folder: Path
+) -> dict[str, Callable[[], Iterator[dict[str, Any]]]]:
+    """What gives the rows of each model of a part."""
+    shared, cases = options.shared, all_cases(options.shared)
+    files = [name for name in PUBLISHED if _wanted(name, options)]
+    names = [name for name in cases if _wanted(name, options)]
+    count = options.inputs
+    if part == "published":
+        return {name: partial(published, name, shared, folder) for name in files}
+    if part == "emitted":
+        return {n: lambda n=n: emitted(cases[n](), count or 1000, folder) for n in names}
+    profiles = options.profile or c_code.PROFILES
+    number = count or C_INPUTS
+    return {
+        **{n: partial(c_code.published, n, shared, number, folder, profiles) for n in files},
+        **{n: lambda n=n: c_code.emitted(cases[n](), number, folder, profiles) for n in names},
+    }
 
 
 def _wanted(name: str, options: argparse.Namespace) -> bool:

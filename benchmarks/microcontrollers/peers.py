@@ -49,9 +49,9 @@ class Micro:
     stack_bytes: int | None
 
 
-def _micro(*figures: tuple[int, int, float | None, int | None, int, int | None, int | None]) -> (
-    Mapping[str, Micro]
-):
+def _micro(
+    *figures: tuple[int, int, float | None, int | None, int, int | None, int | None],
+) -> Mapping[str, Micro]:
     return {name: Micro(*row) for name, row in zip(NETWORKS, figures, strict=True)}
 
 

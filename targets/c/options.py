@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
+from typing import Any
+
+from pydantic import field_validator
 
 from intaglio.targets.base import TargetConfig
 from intaglio.targets.c.naming import identifier
@@ -12,16 +14,23 @@ _NAMES = tuple(variant.name for variant in VARIANTS)
 
 
 class CConfig(TargetConfig):
-    """What the emitted C is written for, and what it is called."""
+    """Options of target ``c``.
 
-    variants: tuple[str, ...] = Field(
-        _NAMES,
-        description="Processors to write kernels for; plain C is always there. Fewer make smaller "
-        f"files: {', '.join(_NAMES)}.",
-    )
-    prefix: str = Field(
-        "", description="Name of the files and functions; the model's file name where empty."
-    )
+    Attributes:
+        variants: Processors to write kernels for: ``vnni``, ``avx2``, ``mve``, ``dotprod``,
+            ``neon``, ``dsp``, by commas; plain C (``portable``) is always there. Fewer make
+            smaller files.
+        prefix: Name of the files and functions; the name of the model's file where empty.
+    """
+
+    variants: tuple[str, ...] = _NAMES
+    prefix: str = ""
+
+    @field_validator("variants", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        """``dsp,mve`` is a list too: it needs no quotes in a shell."""
+        return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
 
     @field_validator("variants")
     @classmethod

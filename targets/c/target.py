@@ -12,8 +12,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
-import numpy as np
-
 from intaglio.errors import InternalError, Refusal
 from intaglio.targets.base import (
     Artifact,
@@ -138,7 +136,7 @@ class C(Target):
     def _latency(self, artifact: Artifact, folder: Path) -> Measurement:
         variant = self.runtimes(artifact)[0].name
         library = CSession(artifact, folder, variant).library
-        zeros = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in artifact.inputs}
+        zeros = {port.name: port.empty() for port in library.inputs}
         library.seconds(zeros, 1)
         times = sorted(library.seconds(zeros, _INFERENCES) for _ in range(_ROUNDS))
         how = f"{variant}, processor time, one thread, median of {_ROUNDS} times {_INFERENCES}"

@@ -10,9 +10,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from intaglio.passes.layout.problem import is_inside
-from intaglio.passes.lower import resize as lowering
 from intaglio.passes.lower.refused import RefusedError
 from intaglio.targets.c.grouping.moves import move
+from intaglio.targets.c.grouping.nearest import nearest_places
 from intaglio.targets.c.grouping.reader import Grouping, Reader
 from intaglio.targets.c.grouping.strided import NOTHING, blocks_of, runs
 from intaglio.targets.c.network import Take, Tensor
@@ -186,10 +186,7 @@ def _resize(reader: Reader, node: ir.Node) -> None:
     if is_inside(source.producer()):
         source, value = reader.outside(source), reader.behind(value)
     before, after = reader.shape(source), reader.shape(value)
-    places = [
-        lowering.nearest_places(node, old, new, new / old)
-        for old, new in zip(before, after, strict=True)
-    ]
+    places = [nearest_places(node, old, new) for old, new in zip(before, after, strict=True)]
     pick(reader, node, source, value, before, places)
 
 

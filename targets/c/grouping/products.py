@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from intaglio.errors import InternalError
 from intaglio.passes.lower.refused import RefusedError
 from intaglio.targets.c.grouping.accumulators import Accumulator, full_bias, is_wide
-from intaglio.targets.c.grouping.reader import Reader
+from intaglio.targets.c.grouping.reader import Begun, Reader
 from intaglio.targets.c.grouping.stages import output_stage
 from intaglio.targets.c.network import (
     Block,
@@ -55,7 +55,7 @@ def _one_matrix(
 
 
 def _connected(
-    reader: Reader, begun: Any, matrix: NDArray[Any], sums: Accumulator, stage: Rescale
+    reader: Reader, begun: Begun, matrix: NDArray[Any], sums: Accumulator, stage: Rescale
 ) -> Convolution:
     """A fully connected layer; ``matrix`` is ``[K, N]``."""
     source = begun[1][0]

@@ -305,7 +305,7 @@ class Maker:
 
 
 #: The second says so where C leaves something undefined.
-BUILDS = (("-O3",), ("-O1", "-fsanitize=undefined"))
+BUILDS = (("-O3",), ("-O0", "-fsanitize=undefined"))
 
 
 def _all_windows_see(window):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from intaglio.targets.c.kernels.base import Function
 from intaglio.targets.c.kernels.dsp.finish import Finish
-from intaglio.targets.c.kernels.dsp.intrinsics import ASSEMBLER
+from intaglio.targets.c.kernels.dsp.naked import NAKED, quoted, unused
 
 #: Steps without a branch, and bytes of the instructions of one.
 _UNROLLED = 8
@@ -29,6 +29,8 @@ smlad r3, r7, lr, r3
 smlad r4, r9, r11, r4
 smlad r5, r9, lr, r5"""
 
+_NONE = ("", "")
+
 _ARGUMENTS = """\
     const uint32_t *x, const uint32_t *w, int8_t *y, const int32_t *constants, int32_t steps,
     int32_t pairs, int32_t stride, int32_t low, int32_t high"""
@@ -37,7 +39,6 @@ _ARGUMENTS = """\
 def block(end: Finish) -> Function:
     """``dsp_block_<finish>``: see the comment in its text."""
     name = f"dsp_block_{end.name}"
-    unused = _ARGUMENTS.replace(",", " DSP_UNUSED,") + " DSP_UNUSED"
     text = f"""\
 /*
  * Two output channels of 2 * pairs pixels. A step is 4 words of x and 4 of w: values 0 and 2, then
@@ -46,10 +47,10 @@ def block(end: Finish) -> Function:
  */
 #if DSP_ASSEMBLER
 static DSP_NAKED void {name}(
-{unused})
+{unused(_ARGUMENTS)})
 {{
     __asm volatile(
-{_quoted(_assembler(end))});
+{quoted(_assembler(end))});
 }}
 #else
 static void {name}(
@@ -81,18 +82,6 @@ static void {name}(
 }}
 #endif"""
     return Function(name, text, (NAKED, end.function()))
-
-
-NAKED = Function(
-    "dsp_naked",
-    """\
-#if DSP_ASSEMBLER
-/* A function that is all assembler, and an argument that only the assembler reads. */
-#define DSP_NAKED __attribute__((naked, noinline, used))
-#define DSP_UNUSED __attribute__((unused))
-#endif""",
-    (ASSEMBLER,),
-)
 
 
 def _assembler(end: Finish) -> str:
@@ -145,9 +134,9 @@ def _end(end: Finish) -> str:
     lines = ["ldm lr, {r6-r11}"]
     for pixel in ("r2", "r3"), ("r4", "r5"):
         lines += [
-            *end.assembler(pixel[0], "r6", "r7", "r8", "lr"),
+            *end.assembler(pixel[0], ("r6", "r7", "r8"), "lr", _NONE),
             "strb lr, [r12]",
-            *end.assembler(pixel[1], "r9", "r10", "r11", "lr"),
+            *end.assembler(pixel[1], ("r9", "r10", "r11"), "lr", _NONE),
             "strb lr, [r12, #1]",
             "add r12, r12, r1",
         ]
@@ -159,14 +148,10 @@ def _clamped_end(end: Finish) -> str:
     for channel in ("r2", "r4"), ("r3", "r5"):
         lines += [
             "ldm lr!, {r6-r8}",
-            *end.assembler(channel[0], "r6", "r7", "r8", "r11"),
+            *end.assembler(channel[0], ("r6", "r7", "r8"), "r11", ("r9", "r10")),
             "strb r11, [r12]",
-            *end.assembler(channel[1], "r6", "r7", "r8", "r11"),
+            *end.assembler(channel[1], ("r6", "r7", "r8"), "r11", ("r9", "r10")),
             "strb r11, [r12, r1]",
             "add r12, r12, #1",
         ]
     return "\n".join([*lines, "sub r12, r12, #2", "add r12, r12, r1, lsl #1"])
-
-
-def _quoted(text: str) -> str:
-    return "\n".join(f'        "{line}\\n"' for line in text.splitlines())

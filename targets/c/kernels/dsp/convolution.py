@@ -12,10 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intaglio.targets.c.kernels.base import Array, Function, Implementation
-from intaglio.targets.c.kernels.dsp.block import NAKED, block
-from intaglio.targets.c.kernels.dsp.finish import HALF, finish
+from intaglio.targets.c.kernels.dsp import depthwise
+from intaglio.targets.c.kernels.dsp.block import block
+from intaglio.targets.c.kernels.dsp.finish import HALF
+from intaglio.targets.c.kernels.dsp.folding import fold
 from intaglio.targets.c.kernels.dsp.gather import WINDOW, gather
 from intaglio.targets.c.kernels.dsp.intrinsics import EVEN_ODD, LOAD
+from intaglio.targets.c.kernels.dsp.naked import NAKED
 from intaglio.targets.c.network import Convolution
 
 #: More pixels than this gain next to nothing.
@@ -81,7 +84,7 @@ typedef void dsp_block(const uint32_t *x, const uint32_t *w, int8_t *y, const in
                        int32_t steps, int32_t pairs, int32_t stride, int32_t low, int32_t high);
 
 /* The channel's constants as a dsp_block reads them. */
-static inline void dsp_constants(int32_t *to, int32_t place, int32_t bias, int32_t multiplier,
+DSP_INLINE void dsp_constants(int32_t *to, int32_t place, int32_t bias, int32_t multiplier,
                                  int32_t shift, int32_t zero_point)
 {
     to[place] = bias;
@@ -152,23 +155,24 @@ static void dsp_convolution(const int8_t *x, int8_t *y, uint8_t *scratch, const 
 
 
 def implement(layer: Convolution, variant: str, budget: int) -> Implementation | None:
-    """Code of a dense convolution of int8."""
+    """Code of a convolution of int8, dense or depthwise 3x3."""
     del variant
+    if (layer.inputs[0].dtype, layer.output.dtype) != ("int8", "int8"):
+        return None
+    if layer.wide or layer.weight_zero_point:
+        return None
+    if layer.groups != 1:
+        return depthwise.implement(layer, budget)
     window = layer.window
     channels = window.image[2]
     outputs = layer.weights.shape[0]
-    if layer.groups != 1 or layer.wide or layer.weight_zero_point or outputs < 2:
+    if outputs < 2:
         return None
-    if (layer.inputs[0].dtype, layer.output.dtype) != ("int8", "int8"):
+    folded = fold(layer)
+    if folded is None:
         return None
-    flat = layer.weights.reshape(outputs, -1).astype(np.int64)
-    zero_point = layer.inputs[0].zero_point
-    largest = int((np.abs(flat).sum(1) * 255 + np.abs(layer.bias)).max())
-    end = finish(layer.rescale, outputs, largest)
-    if end is None:
-        return None
-    bias = layer.bias - zero_point * flat.sum(1)
-    depth = -(-flat.shape[1] // 4) * 4
+    end = folded.end
+    depth = -(-folded.weights.shape[1] // 4) * 4
     pixels = window.result[0] * window.result[1]
     whole = window.kernel == (1, 1) and window.pads == (0, 0)
     fetch = gather(channels, whole=whole)
@@ -178,7 +182,7 @@ def implement(layer: Convolution, variant: str, budget: int) -> Implementation |
     in_place = whole and window.strides == (1, 1) and outputs <= channels
     geometry = (
         *window.image, window.result[1], *window.kernel, *window.strides, *window.dilations,
-        *window.pads, zero_point, depth,
+        *window.pads, layer.inputs[0].zero_point, depth,
     )  # fmt: skip
     numbers = (outputs, pixels, block_, end.zero_point, end.low, end.high)
     call = f"""\
@@ -194,8 +198,8 @@ dsp_convolution(x0, y, scratch, &window, &filter, {fetch.name}, {multiply.name})
         call=call,
         functions=(fetch, multiply, _CONVOLUTION),
         arrays=(
-            Array("weights", pack(flat, depth)),
-            Array("bias", bias.astype(np.int32)),
+            Array("weights", pack(folded.weights, depth)),
+            Array("bias", folded.bias),
             Array("multiplier", end.multiplier),
             Array("shift", end.shift),
         ),

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intaglio.targets.c.kernels.base import Function
-from intaglio.targets.c.kernels.dsp.intrinsics import HIGH, SATURATE
+from intaglio.targets.c.kernels.dsp.intrinsics import ASSEMBLER, HIGH, SATURATE
 from intaglio.targets.c.network import Rescale
 from intaglio.transforms.fixed_point import Rounding
 
@@ -80,7 +80,7 @@ class Finish:
             f"dsp_finish_{self.name}",
             f"""\
 /* acc * multiplier * 2^-shift, rounded ({self.rounding.value}), with the zero point in half. */
-static inline int8_t dsp_finish_{self.name}(int32_t acc, int32_t multiplier, int32_t half,
+DSP_INLINE int8_t dsp_finish_{self.name}(int32_t acc, int32_t multiplier, int32_t half,
                                             int32_t shift{arguments})
 {{
     const int32_t value = {first};
@@ -94,8 +94,19 @@ static inline int8_t dsp_finish_{self.name}(int32_t acc, int32_t multiplier, int
         clamp = ", low, high" if self.clamps else ""
         return f"dsp_finish_{self.name}({acc}, {multiplier}, {half}, {shift}{clamp})"
 
-    def assembler(self, acc: str, multiplier: str, half: str, shift: str, to: str) -> list[str]:
-        """Instructions that leave the result in ``to``; ``acc`` is lost. Low and high: r9, r10."""
+    def assembler(
+        self, acc: str, constants: tuple[str, str, str], to: str, limits: tuple[str, str]
+    ) -> list[str]:
+        """Instructions that leave the result in ``to``; ``acc`` is lost.
+
+        Args:
+            acc: Register of the accumulator.
+            constants: Registers of multiplier, half and shift.
+            to: Register of the result.
+            limits: Registers of low and high, read only where it clamps.
+        """
+        multiplier, half, shift = constants
+        low, high = limits
         if self.rounding is Rounding.DOUBLE:
             lines = [
                 f"lsl {acc}, {acc}, #1",
@@ -109,12 +120,12 @@ static inline int8_t dsp_finish_{self.name}(int32_t acc, int32_t multiplier, int
             return [*lines, f"ssat {to}, #8, {to}"]
         return [
             *lines,
-            f"cmp {to}, r9",
+            f"cmp {to}, {low}",
             "it lt",
-            f"movlt {to}, r9",
-            f"cmp {to}, r10",
+            f"movlt {to}, {low}",
+            f"cmp {to}, {high}",
             "it gt",
-            f"movgt {to}, r10",
+            f"movgt {to}, {high}",
         ]
 
 
@@ -122,11 +133,30 @@ HALF = Function(
     "dsp_half",
     """\
 /* What is added before the last shift: a half, and the zero point. */
-static inline int32_t dsp_half(int32_t zero_point, int32_t shift)
+DSP_INLINE int32_t dsp_half(int32_t zero_point, int32_t shift)
 {
     return (2 * zero_point + 1) * (INT32_C(1) << (shift - 1));
 }""",
+    (ASSEMBLER,),
 )
+
+
+def is_finished(rescale: Rescale, channel: int, largest: int) -> bool:
+    """Whether the conditions hold for one channel.
+
+    Args:
+        rescale: ``double`` or ``single``, as many multipliers as channels.
+        channel: The channel.
+        largest: No accumulator of it is larger in magnitude.
+    """
+    last = int(rescale.shift[channel]) - _fixed_shift(rescale.rounding)
+    is_zero = int(rescale.multiplier[channel]) == 0
+    return largest < ACCUMULATOR_LIMIT and (is_zero or 1 <= last <= _LARGEST_SHIFT)
+
+
+def _fixed_shift(rounding: Rounding) -> int:
+    """What the multiplication shifts by."""
+    return 31 if rounding is Rounding.DOUBLE else 32
 
 
 def finish(rescale: Rescale, channels: int, largest: int) -> Finish | None:
@@ -144,7 +174,7 @@ def finish(rescale: Rescale, channels: int, largest: int) -> Finish | None:
         return None
     multiplier = np.broadcast_to(np.asarray(rescale.multiplier, np.int64).reshape(-1), channels)
     shift = np.broadcast_to(np.asarray(rescale.shift, np.int64).reshape(-1), channels)
-    last = shift - (31 if rescale.rounding is Rounding.DOUBLE else 32)
+    last = shift - _fixed_shift(rescale.rounding)
     last = np.where(multiplier == 0, 1, last)
     if last.min() < 1 or last.max() > _LARGEST_SHIFT:
         return None

@@ -8,7 +8,7 @@ away.
 from __future__ import annotations
 
 from intaglio.targets.c.kernels.base import Function
-from intaglio.targets.c.kernels.dsp.intrinsics import EVEN_ODD, LOAD
+from intaglio.targets.c.kernels.dsp.intrinsics import ASSEMBLER, EVEN_ODD, LOAD
 
 WINDOW = Function(
     "dsp_window",
@@ -70,16 +70,17 @@ _INSIDE = Function(
     "dsp_inside",
     """\
 /* Elements of a window's axis before the image, and within it. */
-static inline int32_t dsp_before(int32_t start, int32_t kernel)
+DSP_INLINE int32_t dsp_before(int32_t start, int32_t kernel)
 {
     return start >= 0 ? 0 : -start < kernel ? -start : kernel;
 }
 
-static inline int32_t dsp_within(int32_t start, int32_t before, int32_t kernel, int32_t size)
+DSP_INLINE int32_t dsp_within(int32_t start, int32_t before, int32_t kernel, int32_t size)
 {
     const int32_t end = size - start < kernel ? size - start : kernel;
     return end > before ? end - before : 0;
 }""",
+    (ASSEMBLER,),
 )
 
 _WORDS = Function(
@@ -144,7 +145,7 @@ _BYTES = Function(
     "dsp_gather_bytes",
     """\
 /* Copies a few bytes. */
-static inline int8_t *dsp_copy(int8_t *to, const int8_t *from, int32_t count)
+DSP_INLINE int8_t *dsp_copy(int8_t *to, const int8_t *from, int32_t count)
 {
     for (; count >= 4; count -= 4, to += 4, from += 4) {
         memcpy(to, from, 4);
@@ -155,7 +156,7 @@ static inline int8_t *dsp_copy(int8_t *to, const int8_t *from, int32_t count)
     return to;
 }
 
-static inline int8_t *dsp_fill_bytes(int8_t *to, int32_t fill, int32_t count)
+DSP_INLINE int8_t *dsp_fill_bytes(int8_t *to, int32_t fill, int32_t count)
 {
     for (; count > 0; count--) {
         *to++ = (int8_t)fill;

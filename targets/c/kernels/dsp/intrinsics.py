@@ -18,6 +18,12 @@ ASSEMBLER = Function(
 #define DSP_ASSEMBLER 1
 #else
 #define DSP_ASSEMBLER 0
+#endif
+/* A small function that not every model needs. */
+#if defined(__GNUC__)
+#define DSP_INLINE static inline __attribute__((unused))
+#else
+#define DSP_INLINE static inline
 #endif""",
 )
 
@@ -25,13 +31,13 @@ EVEN_ODD = Function(
     "dsp_even_odd",
     """\
 /* Bytes 0 and 2 of four int8 as two int16. */
-static inline uint32_t dsp_even(uint32_t bytes)
+DSP_INLINE uint32_t dsp_even(uint32_t bytes)
 {
     return (uint32_t)__sxtb16((int8x4_t)bytes);
 }
 
 /* Bytes 1 and 3 of four int8 as two int16. */
-static inline uint32_t dsp_odd(uint32_t bytes)
+DSP_INLINE uint32_t dsp_odd(uint32_t bytes)
 {
 #if DSP_ASSEMBLER
     uint32_t pair;
@@ -48,19 +54,20 @@ LOAD = Function(
     "dsp_load",
     """\
 /* Four bytes from any address. */
-static inline uint32_t dsp_load(const int8_t *from)
+DSP_INLINE uint32_t dsp_load(const int8_t *from)
 {
     uint32_t bytes;
     memcpy(&bytes, from, 4);
     return bytes;
 }""",
+    (ASSEMBLER,),
 )
 
 HIGH = Function(
     "dsp_high",
     """\
 /* c + round(a * b / 2^32), ties upward. */
-static inline int32_t dsp_high_rounded(int32_t a, int32_t b, int32_t c)
+DSP_INLINE int32_t dsp_high_rounded(int32_t a, int32_t b, int32_t c)
 {
 #if DSP_ASSEMBLER
     int32_t result;
@@ -72,7 +79,7 @@ static inline int32_t dsp_high_rounded(int32_t a, int32_t b, int32_t c)
 }
 
 /* c + floor(a * b / 2^32). */
-static inline int32_t dsp_high(int32_t a, int32_t b, int32_t c)
+DSP_INLINE int32_t dsp_high(int32_t a, int32_t b, int32_t c)
 {
 #if DSP_ASSEMBLER
     int32_t result;
@@ -89,7 +96,7 @@ SATURATE = Function(
     "dsp_saturate",
     """\
 /* The nearest int8_t. */
-static inline int8_t dsp_saturate(int32_t value)
+DSP_INLINE int8_t dsp_saturate(int32_t value)
 {
 #if DSP_ASSEMBLER
     int32_t result;

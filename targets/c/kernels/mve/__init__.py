@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from intaglio.targets.c.kernels.base import Kernels
-from intaglio.targets.c.kernels.mve import convolution
-from intaglio.targets.c.network import Convolution
+from intaglio.targets.c.kernels.base import Implementation, Kernels
+from intaglio.targets.c.kernels.mve import convolution, depthwise, pooling, sums
+from intaglio.targets.c.network import Convolution, Pool, Sum
 
-KERNELS: Kernels = {Convolution: convolution.implement}
+
+def _convolution(layer: Convolution, variant: str, budget: int) -> Implementation | None:
+    kernel = depthwise.implement if layer.is_depthwise else convolution.implement
+    return kernel(layer, variant, budget)
+
+
+KERNELS: Kernels = {Convolution: _convolution, Sum: sums.implement, Pool: pooling.implement}

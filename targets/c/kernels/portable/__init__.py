@@ -5,20 +5,20 @@ from __future__ import annotations
 from intaglio.targets.c.kernels.base import Kernels
 from intaglio.targets.c.kernels.portable.border import cross_border
 from intaglio.targets.c.kernels.portable.convolution import convolve
-from intaglio.targets.c.kernels.portable.extreme import extreme
+from intaglio.targets.c.kernels.portable.extreme import take_extremes
 from intaglio.targets.c.kernels.portable.move import move
-from intaglio.targets.c.kernels.portable.multiplication import multiplication
+from intaglio.targets.c.kernels.portable.multiplication import multiply
 from intaglio.targets.c.kernels.portable.pooling import pool
-from intaglio.targets.c.kernels.portable.prelu import prelu
+from intaglio.targets.c.kernels.portable.prelu import apply_prelu
 from intaglio.targets.c.kernels.portable.product import multiply_matrices
 from intaglio.targets.c.kernels.portable.reduction import reduce_axes
-from intaglio.targets.c.kernels.portable.requantization import requantization
-from intaglio.targets.c.kernels.portable.resize_linear import resize_linear
-from intaglio.targets.c.kernels.portable.sigmoid16 import sigmoid16
-from intaglio.targets.c.kernels.portable.softmax import softmax
-from intaglio.targets.c.kernels.portable.softmax16 import softmax16
-from intaglio.targets.c.kernels.portable.sums import sum_of
-from intaglio.targets.c.kernels.portable.tables import interpolated_table, table
+from intaglio.targets.c.kernels.portable.requantization import requantize
+from intaglio.targets.c.kernels.portable.resize_linear import resize_linearly
+from intaglio.targets.c.kernels.portable.sigmoid16 import apply_sigmoid16
+from intaglio.targets.c.kernels.portable.softmax import apply_softmax
+from intaglio.targets.c.kernels.portable.softmax16 import apply_softmax16
+from intaglio.targets.c.kernels.portable.sums import add
+from intaglio.targets.c.kernels.portable.tables import look_up, look_up_between
 from intaglio.targets.c.kernels.portable.take import take
 from intaglio.targets.c.kernels.portable.transposed import convolve_transposed
 from intaglio.targets.c.network import (
@@ -46,21 +46,21 @@ from intaglio.targets.c.network import (
 KERNELS: Kernels = {
     Border: cross_border,
     Convolution: convolve,
-    Extreme: extreme,
-    InterpolatedTable: interpolated_table,
+    Extreme: take_extremes,
+    InterpolatedTable: look_up_between,
     Move: move,
-    Multiplication: multiplication,
-    PRelu: prelu,
+    Multiplication: multiply,
+    PRelu: apply_prelu,
     Pool: pool,
     Product: multiply_matrices,
     Reduction: reduce_axes,
-    Requantization: requantization,
-    ResizeLinear: resize_linear,
-    Sigmoid16: sigmoid16,
-    Softmax16: softmax16,
-    Softmax: softmax,
-    Sum: sum_of,
-    Table: table,
+    Requantization: requantize,
+    ResizeLinear: resize_linearly,
+    Sigmoid16: apply_sigmoid16,
+    Softmax16: apply_softmax16,
+    Softmax: apply_softmax,
+    Sum: add,
+    Table: look_up,
     Take: take,
     TransposedConvolution: convolve_transposed,
 }

@@ -14,7 +14,7 @@ from intaglio.targets.c.literals import c_type
 from intaglio.targets.c.network import Extreme
 
 
-def extreme(layer: Extreme, variant: str, budget: int) -> Implementation:
+def take_extremes(layer: Extreme, variant: str, budget: int) -> Implementation:
     """Code of an element-wise maximum or minimum.
 
     Args:

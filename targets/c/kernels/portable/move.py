@@ -81,7 +81,13 @@ def move(layer: Move, variant: str, budget: int) -> Implementation | None:
         kind, template = ("copy_runs", _RUNS) if runs else ("copy", _ELEMENTS)
         functions[kind] = Function(f"{kind}_{dtype}", template.substitute(words), (_COPY,))
         statements += _copy(block, place, source, target, f"{kind}_{dtype}")
-    return Implementation(call="\n".join(statements), functions=tuple(functions.values()))
+    read = {block.operand for block in layer.blocks if all(block.sizes)}
+    unread = [
+        f"(void)x{place};"
+        for place, tensor in enumerate(layer.inputs)
+        if place not in read and tensor.data is None
+    ]
+    return Implementation(call="\n".join(unread + statements), functions=tuple(functions.values()))
 
 
 def _is_run(block: Block) -> bool:

@@ -15,7 +15,7 @@ from intaglio.targets.c.literals import c_type
 from intaglio.targets.c.network import Multiplication
 
 
-def multiplication(layer: Multiplication, variant: str, budget: int) -> Implementation:
+def multiply(layer: Multiplication, variant: str, budget: int) -> Implementation:
     """Code of an element-wise product.
 
     Args:

@@ -46,7 +46,7 @@ const {wide} sum = {cast}upper[left + c] * upper_left + {cast}upper[right + c] *
 to[c] = ({kind})({result});"""
 
 
-def resize_linear(layer: ResizeLinear, variant: str, budget: int) -> Implementation:
+def resize_linearly(layer: ResizeLinear, variant: str, budget: int) -> Implementation:
     """Code of a bilinear resizing.
 
     Args:

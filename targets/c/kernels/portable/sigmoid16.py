@@ -31,7 +31,7 @@ static inline int32_t {name}(int32_t size, const {kind} *table)
 }}"""
 
 
-def sigmoid16(layer: Sigmoid16, variant: str, budget: int) -> Implementation:
+def apply_sigmoid16(layer: Sigmoid16, variant: str, budget: int) -> Implementation:
     """Code of a 16-bit sigmoid or hyperbolic tangent.
 
     Args:

@@ -86,7 +86,7 @@ static void softmax(const int8_t *x, int8_t *y, int32_t rows, int32_t length,
 )
 
 
-def softmax(layer: Softmax, variant: str, budget: int) -> Implementation:
+def apply_softmax(layer: Softmax, variant: str, budget: int) -> Implementation:
     """Code of an int8 softmax.
 
     Args:

@@ -46,7 +46,7 @@ for (int32_t i = 0; i < {length}; i++) {{
 }}"""
 
 
-def softmax16(layer: Softmax16, variant: str, budget: int) -> Implementation:
+def apply_softmax16(layer: Softmax16, variant: str, budget: int) -> Implementation:
     """Code of an int16 softmax.
 
     Args:

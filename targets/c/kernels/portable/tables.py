@@ -25,7 +25,7 @@ static inline int32_t interpolated(int32_t value, const int16_t *table)
 )
 
 
-def table(layer: Table, variant: str, budget: int) -> Implementation:
+def look_up(layer: Table, variant: str, budget: int) -> Implementation:
     """Code of a table, one for all or one for each channel of the last axis.
 
     Args:
@@ -55,7 +55,7 @@ def table(layer: Table, variant: str, budget: int) -> Implementation:
     return Implementation("\n".join(lines), arrays=arrays, in_place=overwritable(layer))
 
 
-def interpolated_table(layer: InterpolatedTable, variant: str, budget: int) -> Implementation:
+def look_up_between(layer: InterpolatedTable, variant: str, budget: int) -> Implementation:
     """Code of a table of an int16 tensor.
 
     Args:

@@ -74,12 +74,20 @@ def integer_factor(rescale: Rescale, values: NDArray[np.int64], left_shift: int 
         left_shift: Places that values are shifted up by first.
     """
     bare = dataclasses.replace(rescale, zero_point=0, minimum=INT32_MINIMUM, maximum=INT32_MAXIMUM)
-    results = rescaled(bare, values << left_shift)
-    largest = np.argmax(np.abs(values))
-    factor = int(results[largest]) // int(values[largest])
-    return factor if np.array_equal(results, values * factor) else None
+    largest = values[np.argmax(np.abs(values))]
+    factor = int(rescaled(bare, largest << left_shift)) // int(largest)
+    # A few first: they mostly tell.
+    for some in (values[::257], values):
+        if not np.array_equal(rescaled(bare, some << left_shift), some * factor):
+            return None
+    return factor
 
 
 def fits_int32(*values: int | np.int64) -> bool:
     """Whether every value is one of int32."""
     return all(INT32_MINIMUM <= int(value) <= INT32_MAXIMUM for value in values)
+
+
+def real_scale(rescale: Rescale) -> float:
+    """``multiplier * 2^-shift`` of a rescale with one scale."""
+    return float(np.ldexp(np.float64(rescale.multiplier.item()), -int(rescale.shift.item())))

@@ -8,6 +8,7 @@ others read rows of a ring, see :mod:`intaglio.targets.c.kernels.x86.rows`. Weig
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from intaglio.targets.c.kernels.x86.tiles import Reach, tile
 from intaglio.targets.c.network import Convolution
 
 #: Registers of channels of a tile, at most.
-_VECTORS = 4
+_VECTORS = int(__import__('os').environ.get('VEC','4'))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,35 +39,69 @@ def dense(layer: Convolution, variant: str) -> Implementation | None:
         return None
     if layer.inputs[0].dtype != "int8" or layer.output.dtype != "int8":
         return None
-    count = len(layer.weights)
-    isa = AVX2 if variant == "avx2" else VNNI_HALF if count <= VNNI_HALF.lanes else VNNI
-    tail = make_tail(isa, layer.rescale, *bounds(layer, isa is AVX2))
+    window, count = layer.window, len(layer.weights)
+    direct = variant != "avx2" and window.kernel == (1, 1) and not any(window.pads)
+    if not (direct and window.image[2] % 4 == 0):
+        to = f"int8_t *const to = y + row * {window.result[1] * count};"
+        return dense_rows(layer, variant, lambda _: ([to], []), 0)
+    isa, reach = _isa(layer, variant), _reach(layer, False, True)
+    tail = make_tail(isa, layer.rescale, *bounds(layer, False))
     if tail is None:
         return None
-    window = layer.window
-    words = isa is AVX2
-    direct = not words and window.kernel == (1, 1) and not any(window.pads)
-    direct = direct and window.image[2] % 4 == 0
-    reach = _reach(layer, words, direct)
-    packed, blocks = _pack(layer, isa, reach)
     rows, columns, _ = window.result
-    if direct and window.strides == (1, 1):
+    if window.strides == (1, 1):
         rows, columns = 1, rows * columns
+    packed, blocks = _pack(layer, isa, reach)
     body, functions = _tiles(tail, reach, blocks, columns, count)
-    scratch = 0
-    if not direct:
-        zero = layer.inputs[0].zero_point
-        ring = Ring(window, words, False, zero if words else zero + 128)
-        body = ring.loop([*_row(columns * count), *body])
-        functions, scratch = (*ring.functions, *functions), ring.bytes
-    elif rows > 1:
+    if rows > 1:
         pitch = window.image[1] * window.image[2] * window.strides[0]
-        line = [f"const int8_t *const x = x0 + row * {pitch};", *_row(columns * count), *body]
-        body = [f"for (size_t row = 0; row < {rows}; row++) {{", *_indented(line), "}"]
+        body = [
+            f"for (size_t row = 0; row < {rows}; row++) {{",
+            f"    const int8_t *const x = x0 + row * {pitch};",
+            f"    int8_t *const to = y + row * {columns * count};",
+            *_indented(body),
+            "}",
+        ]
     else:
         body = ["const int8_t *const x = x0;", "int8_t *const to = y;", *body]
     arrays = (Array("weights", packed), Array("tail", tail.parameters))
-    return Implementation("\n".join(body), functions, arrays, scratch)
+    return Implementation("\n".join(body), functions, arrays)
+
+
+def dense_rows(
+    layer: Convolution, variant: str, around: Callable[[int], tuple[list[str], list[str]]], more: int
+) -> Implementation | None:
+    """A convolution row by row, from a ring of rows.
+
+    Args:
+        layer: The layer.
+        variant: Processor.
+        around: Statements before and behind those of a ``row``; the former declare ``to``, where
+            its results go. The argument is the first free byte of the scratch memory.
+        more: Bytes of scratch memory that they use.
+    """
+    isa, words = _isa(layer, variant), variant == "avx2"
+    tail = make_tail(isa, layer.rescale, *bounds(layer, words))
+    if tail is None:
+        return None
+    reach = _reach(layer, words, False)
+    packed, blocks = _pack(layer, isa, reach)
+    columns = layer.window.result[1]
+    body, functions = _tiles(tail, reach, blocks, columns, len(layer.weights))
+    zero = layer.inputs[0].zero_point
+    ring = Ring(layer.window, words, False, zero if words else zero + 128)
+    before, behind = around(ring.bytes)
+    body = ring.loop([*before, *body, *behind])
+    arrays = (Array("weights", packed), Array("tail", tail.parameters))
+    return Implementation(
+        "\n".join(body), (*ring.functions, *functions), arrays, ring.bytes + more
+    )
+
+
+def _isa(layer: Convolution, variant: str) -> Isa:
+    if variant == "avx2":
+        return AVX2
+    return VNNI_HALF if len(layer.weights) <= VNNI_HALF.lanes else VNNI
 
 
 def bounds(layer: Convolution, words: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -177,12 +212,8 @@ def _pixels(isa: Isa, vectors: int, pixels: int) -> int:
     if isa is AVX2:
         most = {1: 6, 2: 5, 3: 3, 4: 3}[vectors]
     else:
-        most = 24 // vectors
+        most = int(__import__('os').environ.get('ACC','16')) // vectors
     return -(-pixels // -(-pixels // most))
-
-
-def _row(count: int) -> list[str]:
-    return [f"int8_t *const to = y + row * {count};"]
 
 
 def _indented(lines: list[str]) -> list[str]:

@@ -7,6 +7,9 @@ shift (ties away from zero). That equals ``double`` of :mod:`intaglio.transforms
 floors of floors are floors, and the sign of ``acc`` decides there as here. ``single`` has neither
 the 2^30 nor the sign. Sums are modulo 2^32; that the last one fits is proved from the bound of the
 accumulator, channel by channel.
+
+Without the sign, all is one shift of the 64-bit sum: AVX-512 takes its upper half and shifts by one
+place less.
 """
 
 from __future__ import annotations
@@ -33,7 +36,8 @@ class Tail:
         isa: Registers it works on.
         parameters: int32 ``[blocks, 4, lanes]``: bias, multiplier, addend, exponent; channels are
             padded to whole registers.
-        kind: ``double``, ``double_mixed`` (some exponents are 0) or ``single``.
+        kind: ``double``, ``double_mixed`` (some exponents are 0), ``double_positive`` (negative
+            results are clamped to the zero point, so their ties do not matter) or ``single``.
         late: Zero point that is added last, where it does not fit the addend.
         minimum: Smallest result.
         maximum: Largest result.
@@ -105,6 +109,10 @@ def make_tail(
         if np.any(largest + half >= _LIMIT):
             return None
     kind = "single" if single else "double" if np.all(exponent > 0) else "double_mixed"
+    if kind == "double" and not late and rescale.minimum >= rescale.zero_point:
+        kind = "double_positive"
+    if _is_upper(isa, kind):
+        exponent = exponent - 1
     rows = np.stack([_wrapped(bias), multiplier, addend, exponent])
     parameters = blocks_of(rows, isa.lanes).astype(np.int32)
     return Tail(isa, parameters, kind, late, rescale.minimum, rescale.maximum)
@@ -121,50 +129,73 @@ def _wrapped(values: NDArray[np.int64]) -> NDArray[np.int64]:
     return ((values + _LIMIT) & 0xFFFFFFFF) - _LIMIT
 
 
+def _is_upper(isa: Isa, kind: str) -> bool:
+    # Whether the tail takes the upper halves of sums; AVX2 has no arithmetic shift of 64 bits.
+    return isa.bits == 512 and kind in ("double_positive", "single")
+
+
 def _rescale(isa: Isa, kind: str) -> Function:
-    op, t = isa.op, isa.type
-    first = "" if kind == "single" else " with its ties upward"
-    blend = (
-        op("mask_blend_epi32", "(__mmask16)0xAAAA", "even", "odd")
-        if isa.bits == 512
-        else op("blend_epi32", "even", "odd", "0xAA")
-    )
+    op, t, upper = isa.op, isa.type, _is_upper(isa, kind)
+    right = "srai_epi64" if upper else "srli_epi64"
 
     def rounded(value: str) -> str:
-        return value if kind == "single" else op("or_si" + str(isa.bits), value, "first")
+        return value if kind == "single" else op(f"or_si{isa.bits}", value, "first")
 
-    lines = [
-        f"/* (acc * multiplier >> 31{first}, + addend) >> exponent, in each lane. */",
+    lines = [f"/* {_TITLES[kind]} in each lane. */"]
+    lines += [
         f"static inline {t} {isa.name}_rescale_{kind}({t} acc, {t} multiplier, {t} addend,",
         f"    {t} exponent)",
         "{",
     ]
     if kind != "single":
-        lines.append(f"    const {t} first = {op('set1_epi64' + ('x' if isa.bits == 256 else ''), '1 << 30')};")
-    low = op("srli_epi64", op("slli_epi64", "addend", "32"), "1")
-    high = op("slli_epi64", op("srli_epi64", "addend", "32"), "31")
-    upper = op("srli_epi64", "acc", "32"), op("srli_epi64", "multiplier", "32")
+        wide = op("set1_epi64" + ("" if isa.bits == 512 else "x"), "1 << 30")
+        lines.append(f"    const {t} first = {wide};")
+    low = op(right, op("slli_epi64", "addend", "32"), "1")
+    high = op("slli_epi64", op(right, "addend", "32"), "31")
+    odds = op("srli_epi64", "acc", "32"), op("srli_epi64", "multiplier", "32")
     lines += [
         f"    const {t} low = {rounded(low)};",
         f"    const {t} high = {rounded(high)};",
         f"    {t} even = {op('add_epi64', op('mul_epi32', 'acc', 'multiplier'), 'low')};",
-        f"    {t} odd = {op('add_epi64', op('mul_epi32', *upper), 'high')};",
-        f"    even = {op('srli_epi64', 'even', '31')};",
-        f"    odd = {op('add_epi64', 'odd', 'odd')};",
-        f"    even = {blend};",
+        f"    {t} odd = {op('add_epi64', op('mul_epi32', *odds), 'high')};",
     ]
-    sign = op("srai_epi32", "acc", "31")
-    if kind == "double_mixed":
-        if isa.bits == 512:
-            shifted = "_mm512_test_epi32_mask(exponent, exponent)"
-            sign = op("maskz_srai_epi32", shifted, "acc", "31")
-        else:
-            shifted = op("cmpgt_epi32", "exponent", "_mm256_setzero_si256()")
-            sign = op("and_si256", sign, shifted)
-    if kind != "single":
-        lines.append(f"    even = {op('add_epi32', 'even', sign)};")
+    if upper:
+        join = op("mask_shuffle_epi32", "odd", "(__mmask16)0x5555", "even", "(_MM_PERM_ENUM)0xF5")
+        lines.append(f"    even = {join};")
+    else:
+        join = (
+            op("mask_blend_epi32", "(__mmask16)0xAAAA", "even", "odd")
+            if isa.bits == 512
+            else op("blend_epi32", "even", "odd", "0xAA")
+        )
+        lines += [
+            f"    even = {op('srli_epi64', 'even', '31')};",
+            f"    odd = {op('add_epi64', 'odd', 'odd')};",
+            f"    even = {join};",
+        ]
+    if kind in ("double", "double_mixed"):
+        lines.append(f"    even = {op('add_epi32', 'even', _sign(isa, kind))};")
     lines += [f"    return {op('srav_epi32', 'even', 'exponent')};", "}"]
     return Function(f"{isa.name}_rescale_{kind}", "\n".join(lines))
+
+
+_TITLES = {
+    "double": "acc * multiplier >> 31, rounded, + addend, less 1 for negatives, >> exponent",
+    "double_mixed": "acc * multiplier >> 31, rounded, + addend, less 1 for negatives, >> exponent",
+    "double_positive": "acc * multiplier >> 31, rounded, + addend, >> exponent",
+    "single": "(acc * multiplier >> 31) + addend >> exponent",
+}
+
+
+def _sign(isa: Isa, kind: str) -> str:
+    # -1 in the lanes of negative accumulators that have a second shift.
+    sign = isa.op("srai_epi32", "acc", "31")
+    if kind == "double":
+        return sign
+    if isa.bits == 512:
+        shifted = isa.op("test_epi32_mask", "exponent", "exponent")
+        return isa.op("maskz_srai_epi32", shifted, "acc", "31")
+    return isa.op("and_si256", sign, isa.op("cmpgt_epi32", "exponent", "_mm256_setzero_si256()"))
 
 
 def pack(isa: Isa) -> Function:

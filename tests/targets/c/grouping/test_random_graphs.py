@@ -19,7 +19,7 @@ _COMMON = {
     "suppress_health_check": list(HealthCheck),
 }
 #: What random graphs may hold that has no layer.
-_KNOWN = ("two-dimensional",)
+_KNOWN = ("two-dimensional", "result of one input")
 
 
 def check(graph, options):

@@ -10,8 +10,19 @@ import pytest
 from intaglio.errors import InternalError
 from intaglio.targets.c.kernels.choose import implement
 from intaglio.targets.c.kernels.portable.broadcasting import nest_of
-from intaglio.targets.c.kernels.portable.requantization import TABLE_ELEMENTS
-from intaglio.targets.c.network import Extreme, Multiplication, PRelu, Requantization, Sum
+from intaglio.targets.c.kernels.portable.requantization import (
+    TABLE_ELEMENTS,
+    affine_requantization,
+)
+from intaglio.targets.c.network import (
+    Extreme,
+    Multiplication,
+    PRelu,
+    Requantization,
+    Rescale,
+    Sum,
+)
+from intaglio.transforms.fixed_point import Rounding
 from tests.targets.c.kernels.batches import Batch
 
 ROUNDINGS = ("double", "single")
@@ -64,15 +75,17 @@ def sum_layer(batch, shapes, dtypes, rounding, shifts, constant=False, multiplie
 def test_sums(capfd):
     batch = Batch(1)
     for number, (rounding, pair) in enumerate(itertools.product(ROUNDINGS, SHAPES)):
-        dtypes = [str(batch.random.choice(DTYPES)) for _ in range(3)]
+        mixed = [str(batch.random.choice(DTYPES)) for _ in range(3)]
+        dtypes = mixed if number % 2 else ["int8"] * 3
         # The usual case: the larger scale is exactly one half.
         shifts = (31, int(batch.random.integers(31, 36)), int(batch.random.integers(44, 56)))
-        half = 1 << 30 if number % 2 else None
+        half = 1 << 30 if number % 4 else None
         constant = number % 3 == 0
         sum_layer(batch, swapped(batch, pair), dtypes, rounding, shifts, constant, half)
     for rounding, shift in itertools.product(ROUNDINGS, range(2, 63, 4)):
         shifts = (*(int(s) for s in batch.random.integers(30, 63, 2)), shift)
-        sum_layer(batch, ((40,), (40,)), ("int8", "int8", "int16"), rounding, shifts)
+        for dtype in DTYPES:
+            sum_layer(batch, ((40,), (40,)), ("int8", "int8", dtype), rounding, shifts)
     results = batch.check(capfd)
     assert {-128, 127} <= {int(v) for array in results.values() for v in array.ravel()}
 
@@ -156,6 +169,20 @@ def test_requantizations_with_every_shift(capfd):
     batch = Batch(6)
     for rounding, shift in itertools.product(ROUNDINGS, range(2, 63)):
         requantization(batch, ("int16", "int16"), batch.rescale(rounding, shift, "int16"), 60)
+    batch.check(capfd)
+
+
+@pytest.mark.parametrize("size", [TABLE_ELEMENTS - 1, TABLE_ELEMENTS])
+def test_requantizations_that_have_no_integers(capfd, size):
+    # Both roundings matter on both sides of zero: no straight line does that.
+    batch = Batch(10)
+    form = Rescale(Rounding.DOUBLE, np.array([1717986918]), np.array([32]), 3, -128, 127)
+    x = batch.tensor(np.resize(np.arange(-128, 128, dtype=np.int8), size), 0)
+    output = batch.output((size,), "int8", 3)
+    layer = batch.add(Requantization("requantization", (x,), output, (), form))
+    assert affine_requantization(layer) is None
+    arrays = implement(layer, "portable", 0).arrays
+    assert [array.data.nbytes for array in arrays] == ([256] if size == TABLE_ELEMENTS else [])
     batch.check(capfd)
 
 

@@ -61,6 +61,9 @@ def test_any_exponentials(capfd):
         softmax_layer(batch, np.full((1, 5 + bits), -128, np.int8), table)
     full = np.full(256, 2**31 - 1, np.int32)
     softmax_layer(batch, batch.integers("int8", (1, 4095)), full)
+    # Ties of the rounding to Q12.19, so many that they count.
+    ties = np.array([2**31 - 1, *[2048] * 255], np.int32)
+    softmax_layer(batch, np.array([[5] + [4] * 4094], np.int8), ties)
     batch.check(capfd)
 
 

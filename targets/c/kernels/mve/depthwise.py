@@ -1,0 +1,375 @@
+"""Depthwise 3x3 convolutions: one dot product a result, of one vector of 4 x 4 pixels.
+
+With four rows side by side (:mod:`~.planes`) one load has 4 columns of 4 rows of a channel. The
+window of a result is 9 of those 16 bytes, so one ``VMLADAV`` with the weights at the right places
+is a result; stride 1 gets 2 x 2 results of the same vector, with the weights moved by a column
+(``VSHLC`` by a word), by a row (``VSHL`` by a byte), and by both. The results of a channel share
+bias, multiplier and shift, which are scalars.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from intaglio.targets.c.kernels.base import Array, Function, Implementation
+from intaglio.targets.c.kernels.mve import planes
+from intaglio.targets.c.kernels.mve.assembly import RESTORE, SAVE, assembly, clobbers
+from intaglio.targets.c.kernels.mve.convolution import folded_bias
+from intaglio.targets.c.kernels.mve.copying import FILL
+from intaglio.targets.c.kernels.mve.scaling import Scaling, narrowing, rescaling, scaling
+from intaglio.targets.c.network import Convolution
+
+_SUMS = ("r0", "r2", "r4", "r6")
+_WEIGHT_LANES = 0x0FFF
+_MOST_OFFSET = 0xFFFF
+
+JOB = Function(
+    "mve_channels_job",
+    """\
+/* Rows of results of some channels. */
+struct mve_channels_job {
+    int8_t *y;             /* the first channel's first result */
+    const int32_t *end;    /* of the stream */
+    int32_t groups;        /* of eight results in a row */
+    int32_t y_step;        /* bytes from one eight to the next */
+    const int32_t *stream; /* for a channel: bias, multiplier, shift, three columns of weights */
+    int32_t zero_point;    /* of y */
+    const int8_t *planes;  /* two columns before the first */
+    const int32_t *places; /* of four results in y, in words; of eight, in halfwords */
+};""",
+)
+
+DRIVER = Function(
+    "mve_depthwise",
+    """\
+/* A depthwise convolution with a 3x3 kernel, 16 channels after 16. */
+struct mve_depthwise {
+    int32_t rows, columns, channels; /* of the image */
+    int32_t out_rows, out_columns;
+    int32_t rows_at_once, stride, pad_top, pad_left;
+    int32_t plane_columns, pitch;
+    int32_t words;      /* of the stream, a channel */
+    int32_t zero_point; /* of x */
+};
+
+static void mve_convolve_channels(const struct mve_depthwise *shape,
+                                  void (*block)(const struct mve_channels_job *),
+                                  struct mve_channels_job *job,
+                                  void (*fast)(const struct mve_planes_job *),
+                                  const int8_t *x, int8_t *y, int8_t *scratch)
+{
+    const int32_t row_bytes = shape->columns * shape->channels;
+    const int32_t room = shape->plane_columns - shape->pad_left;
+    const int32_t *const stream = job->stream;
+    int8_t *const buffer = scratch + 16; /* behind 16 zero points */
+    struct mve_planes_job planes;
+    int32_t first, row, i;
+    const int aligned = ((uintptr_t)x & 3u) == 0;
+    planes.to = buffer + shape->pad_left * shape->pitch;
+    planes.columns = shape->columns < room ? shape->columns : room;
+    planes.pitch = shape->pitch;
+    job->planes = buffer - 2 * shape->pitch;
+    for (first = 0; first < shape->channels; first += 16) {
+        const int32_t left = shape->channels - first;
+        planes.lanes = left < 16 ? left : 16;
+        job->stream = stream + first * shape->words;
+        job->end = job->stream + planes.lanes * shape->words;
+        mve_fill(scratch, shape->zero_point, 16 + shape->plane_columns * shape->pitch);
+        for (row = 0; row < shape->out_rows; row += shape->rows_at_once) {
+            /* The last rows overlap others if need be. */
+            const int32_t last = shape->out_rows - shape->rows_at_once;
+            const int32_t out_row = row < last ? row : last;
+            const int32_t top = out_row * shape->stride - shape->pad_top;
+            int inside = fast != 0 && aligned;
+            for (i = 0; i < 4; i++) {
+                if (top + i >= 0 && top + i < shape->rows) {
+                    planes.from[i] = x + (top + i) * row_bytes + first;
+                    planes.step[i] = shape->channels;
+                } else {
+                    planes.from[i] = scratch;
+                    planes.step[i] = 0;
+                    inside = 0;
+                }
+            }
+            if (inside) {
+                fast(&planes);
+            } else {
+                mve_interleave(&planes);
+            }
+            if (planes.columns < room) {
+                /* The last column may have been written over. */
+                mve_fill(planes.to + planes.columns * shape->pitch, shape->zero_point,
+                         (room - planes.columns) * shape->pitch);
+            }
+            job->y = y + out_row * shape->out_columns * shape->channels + first;
+            block(job);
+        }
+    }
+}""",
+    (JOB, planes.JOB, planes.interleave(), FILL),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Form:
+    """A way through a row: groups of eight results, then fours.
+
+    Attributes:
+        stride: 1 or 2.
+        pitch: Bytes of a column in the planes.
+        groups: Whether there are groups.
+        fours: How many fours behind them.
+        back: Columns that the last four begins before the end of what comes before it.
+        lanes: Results of a four that are stored.
+    """
+
+    stride: int
+    pitch: int
+    groups: bool
+    fours: int
+    back: int
+    lanes: int
+
+    @property
+    def name(self) -> str:
+        """Part of a function's name."""
+        parts = f"s{self.stride}_{self.pitch}_{'g' if self.groups else ''}{self.fours}"
+        return f"{parts}_{self.back}_{self.lanes}"
+
+
+def implement(layer: Convolution, variant: str, budget: int) -> Implementation | None:
+    """Code of a depthwise 3x3 convolution; None for any other."""
+    del variant, budget
+    window = layer.window
+    if not _is_depthwise_int8(layer):
+        return None
+    stride = window.strides[0]
+    rows, columns, channels = window.result
+    row = columns * channels
+    if stride == 1 and (rows < 2 or columns < 2):
+        return None
+    if (row + 3 * channels if stride == 1 else 7 * channels) > _MOST_OFFSET:
+        return None
+    scale = scaling(layer.rescale, channels)
+    if scale is None:
+        return None
+    form = _form(stride, columns, 4 * min(channels, planes.LANES))
+    function = _block(form, scale)
+    fast = planes.interleave_words(channels) if planes.has_words(channels) else None
+    plane_columns = (columns - 1) * stride + 4
+    shape = [
+        *window.image,
+        *(rows, columns),
+        *(2 if stride == 1 else 1, stride, *window.pads),
+        *(plane_columns, form.pitch, 3 + scale.words, layer.inputs[0].zero_point),
+    ]
+    span = 4 if stride == 1 else 8
+    lines = [
+        f"static const struct mve_depthwise shape = {{{', '.join(map(str, shape))}}};",
+        f"struct mve_channels_job job = {{y, @stream@, {columns // span}, {span * channels},",
+        f"                               @stream@, {scale.zero_point}, x0, @places@}};",
+        f"mve_convolve_channels(&shape, {function.name}, &job, {fast.name if fast else 0}, x0, y,",
+        "                      (int8_t *)scratch);",
+    ]
+    # A store of the last column is 64 bytes; a column has fewer where there are fewer channels.
+    size = 16 + plane_columns * form.pitch + 64
+    return Implementation(
+        "\n".join(lines),
+        (*([fast] if fast else []), DRIVER, function),
+        (Array("stream", _stream(layer, scale)), Array("places", _places(stride, row, channels))),
+        scratch=size,
+    )
+
+
+def _is_depthwise_int8(layer: Convolution) -> bool:
+    window = layer.window
+    return (
+        layer.is_depthwise
+        and layer.groups == window.image[2] == window.result[2]
+        and window.kernel == (3, 3)
+        and window.dilations == (1, 1)
+        and window.strides in ((1, 1), (2, 2))
+        and not layer.wide
+        and layer.weight_zero_point == 0
+        and layer.inputs[0].dtype == "int8"
+        and layer.output.dtype == "int8"
+    )
+
+
+def _form(stride: int, columns: int, pitch: int) -> _Form:
+    four = 2 if stride == 1 else 4
+    groups, rest = divmod(columns, 2 * four)
+    fours = -(-rest // four)
+    back = fours * four - rest
+    if columns < four:
+        return _Form(stride, pitch, False, 1, 0, columns)
+    return _Form(stride, pitch, groups > 0, fours, back, 4)
+
+
+def _stream(layer: Convolution, scale: Scaling) -> np.ndarray[tuple[int, ...], np.dtype[np.int32]]:
+    """For each channel bias and columns of the rescale, then three weights a column and a zero."""
+    channels = layer.weights.shape[0]
+    columns = np.zeros((channels, 3, 4), np.int8)
+    columns[:, :, :3] = layer.weights[:, :, :, 0].transpose(0, 2, 1)
+    words = np.ascontiguousarray(columns).reshape(channels, 12).view("<i4")
+    bias = folded_bias(layer).astype(np.int32)[:, None]
+    return np.concatenate([bias, scale.columns, words], axis=1).astype(np.int32).reshape(-1)
+
+
+def _places(
+    stride: int, row: int, channels: int
+) -> np.ndarray[tuple[int, ...], np.dtype[np.int32]]:
+    """Where four results go, as words, and eight, as halfwords: evens are the first four."""
+    if stride == 1:
+        four = np.array([0, channels, row, row + channels])
+        second = four + 2 * channels
+    else:
+        four = np.arange(4) * channels
+        second = four + 4 * channels
+    eight = np.stack([four, second], axis=1).reshape(-1).astype("<u2")
+    return np.concatenate([four.astype("<i4"), eight.view("<i4")]).astype(np.int32)
+
+
+def _sums(form: _Form, q: int) -> list[str]:
+    """Four results of one channel in a vector register, without bias."""
+    step = f"#{2 * form.pitch}"
+    lines = []
+    if form.stride == 1:
+        lines.append(f"vldrw.u32 q0, [q3, {step}]!")
+        lines += [f"vmladav.s8 {total}, q0, q{4 + i}" for i, total in enumerate(_SUMS)]
+    else:
+        for total in _SUMS:
+            lines.append(f"vldrw.u32 q0, [q3, {step}]!")
+            lines.append(f"vmladav.s8 {total}, q0, q4")
+    lines.append(f"vmov q{q}[2], q{q}[0], r0, r4")
+    return [*lines, f"vmov q{q}[3], q{q}[1], r2, r6"]
+
+
+def _group(form: _Form, scale: Scaling, names: tuple[str, ...]) -> list[str]:
+    lines = [*_sums(form, 1), *_sums(form, 2)]
+    code, first = rescaling(scale, 1, 0, names)
+    lines += code
+    code, second = rescaling(scale, 2, 1 if first == 0 else 0, names)
+    lines += code
+    free = ({0, 1, 2} - {first, second}).pop()
+    step = "r9"
+    if scale.form == "general":
+        lines.append("ldr r0, [sp, #28]")
+        step = "r0"
+    return [
+        *lines,
+        f"vqmovnb.s32 q{first}, q{first}",
+        f"vqmovnt.s32 q{first}, q{second}",
+        f"vqadd.s16 q{first}, q{first}, r7",
+        *narrowing(scale, first, free, "r2"),
+        f"vldrw.u32 q{free}, [r11, #16]",
+        f"vstrb.16 q{first}, [r10, q{free}]",
+        f"add r10, r10, {step}",
+    ]
+
+
+def _four(form: _Form, scale: Scaling, names: tuple[str, ...], back: int, more: bool) -> list[str]:
+    lines: list[str] = []
+    step = "r9"
+    if scale.form == "general" and (back or more):
+        lines.append("ldr r0, [sp, #28]")
+        step = "r0"
+    if back:
+        columns = {1: 2, 2: 3}[form.stride]  # log2 of the columns of a step
+        lines += [
+            f"sub r10, r10, {step}, lsr #{columns - bit} // back by {1 << bit}"
+            for bit in range(2)
+            if back >> bit & 1
+        ]
+        lines.append(f"mov r0, #{back * form.stride * form.pitch}")
+        lines.append("vsub.i32 q3, q3, r0")
+    lines += _sums(form, 1)
+    code, result = rescaling(scale, 1, 0, names)
+    lines += code
+    free = 2
+    lines += [
+        f"vqmovnb.s32 q{result}, q{result}",
+        f"vqadd.s16 q{result}, q{result}, r7",
+        *narrowing(scale, result, free, "r2"),
+        f"vldrw.u32 q{free}, [r11]",
+    ]
+    if form.lanes < 4:
+        mask = (1 << 4 * form.lanes) - 1
+        lines += [f"movw r0, #{mask}", "vmsr p0, r0", "vpst"]
+        lines.append(f"vstrbt.32 q{result}, [r10, q{free}]")
+    else:
+        lines.append(f"vstrb.32 q{result}, [r10, q{free}]")
+    if more:
+        if scale.form == "general":
+            lines.append("ldr r0, [sp, #28]")
+        lines.append(f"add r10, r10, {step}, lsr #1")
+    return lines
+
+
+def _weights(form: _Form) -> list[str]:
+    if form.stride == 2:
+        return []
+    return [
+        "movs r0, #0",
+        "vmov q5, q4",
+        "vshlc q5, r0, #32 // one column on",
+        "vshl.i32 q6, q4, #8 // one row on",
+        "vshl.i32 q7, q5, #8",
+    ]
+
+
+def _block(form: _Form, scale: Scaling) -> Function:
+    names = ("r1", "r3", "r5", "r8", "r9")[: scale.words]
+    lines = [
+        *SAVE,
+        "mov r0, %0",
+        "ldm r0, {r1-r8}",
+        "push {r1-r4} // y, end, groups, step",
+        "mov r9, r4",
+        "mov r12, r5",
+        "mov r11, r8",
+        "vdup.32 q3, r7",
+        "mov r7, r6",
+        "movs r0, #0",
+        "vidup.u32 q0, r0, #1",
+        f"mov r0, #{form.pitch}",
+        "vmla.s32 q3, q0, r0 // addresses of four columns",
+        "sub sp, sp, #16",
+        "vstrw.32 q3, [sp]",
+        f"movw r0, #{_WEIGHT_LANES}",
+        "vmsr p0, r0",
+        "1:",
+        f"ldm r12!, {{{', '.join(names)}}} // bias, multiplier, shift",
+        *([f"movw r0, #{_WEIGHT_LANES}", "vmsr p0, r0"] if form.lanes < 4 else []),
+        "vpst // what is behind three columns is not weights",
+        "vldrwt.u32 q4, [r12], #12",
+        *_weights(form),
+        "vldrw.u32 q3, [sp]",
+        "movs r2, #4",
+        "vadd.i32 q0, q3, r2 // the next channel's columns",
+        "vstrw.32 q0, [sp]",
+        "ldr r10, [sp, #16]",
+        "add r0, r10, #1",
+        "str r0, [sp, #16]",
+    ]
+    if form.groups:
+        lines += ["ldr r0, [sp, #24]", "dls lr, r0", "2:", *_group(form, scale, names), "le lr, 2b"]
+    for place in range(form.fours):
+        last = place == form.fours - 1
+        lines += _four(form, scale, names, form.back if last else 0, not last)
+    lines += [
+        "ldr r0, [sp, #20]",
+        "cmp r12, r0",
+        "bne 1b",
+        "add sp, sp, #32",
+        *RESTORE,
+    ]
+    name = f"mve_channels_{form.name}_{scale.name}"
+    statement = assembly(lines, f': : "r"(job) : {clobbers()}')
+    return Function(
+        name,
+        f"static void {name}(const struct mve_channels_job *job)\n{{\n{statement}\n}}",
+        (JOB,),
+    )

@@ -1,0 +1,79 @@
+"""Rows of an image side by side, for depthwise convolutions.
+
+``to[(column * channels + channel) * 4 + i]`` is row ``i`` of four: the sixteen bytes of four
+columns of a channel, which one gathering load of four words fetches, are all that a 3x3 window of
+up to 2 x 2 results meets.
+"""
+
+from __future__ import annotations
+
+from intaglio.targets.c.kernels.base import Function
+from intaglio.targets.c.kernels.mve.assembly import assembly, clobbers
+
+#: Channels that are taken together.
+LANES = 16
+_SAVE, _RESTORE = "push {r4-r11, lr}", "pop {r4-r11, lr}"
+
+JOB = Function(
+    "mve_planes_job",
+    """\
+/* Four rows that are to be interleaved, byte after byte. */
+struct mve_planes_job {
+    int8_t *to;
+    int32_t columns;
+    const int8_t *from[4];
+    int32_t step[4]; /* from one column to the next */
+    int32_t pitch;   /* likewise in to; what lies behind the last column is overwritten */
+    int32_t lanes;   /* channels, 16 at most */
+};""",
+)
+
+
+def interleave() -> Function:
+    """Any four rows: one that is missing has a step of 0."""
+    lines = [
+        _SAVE,
+        "mov r0, %0",
+        "ldm r0, {r1-r12}",
+        "vctp.8 r12",
+        "dls lr, r2",
+        "1:",
+        "vpstttt",
+        *(f"vldrbt.u8 q{i}, [r{3 + i}]" for i in range(4)),
+        *(f"vst4{i}.8 {{q0, q1, q2, q3}}, [r1]" for i in range(4)),
+        *(f"add r{3 + i}, r{3 + i}, r{7 + i}" for i in range(4)),
+        "add r1, r1, r11",
+        "le lr, 1b",
+        _RESTORE,
+    ]
+    return _function("mve_interleave", lines)
+
+
+def interleave_words(channels: int) -> Function:
+    """Four rows of 16 of ``channels`` channels each, all of them at addresses of whole words."""
+    lines = [
+        _SAVE,
+        "mov r0, %0",
+        "ldm r0, {r1-r6}",
+        "dls lr, r2",
+        "1:",
+        *(f"vldrw.u32 q{i}, [r{3 + i}], #{channels}" for i in range(4)),
+        *(f"vst4{i}.8 {{q0, q1, q2, q3}}, [r1]{'!' if i == 3 else ''}" for i in range(4)),
+        "le lr, 1b",
+        _RESTORE,
+    ]
+    return _function(f"mve_interleave_{channels}", lines)
+
+
+def has_words(channels: int) -> bool:
+    """Whether :func:`interleave_words` has a form for so many channels."""
+    return channels % LANES == 0 and channels <= 508
+
+
+def _function(name: str, lines: list[str]) -> Function:
+    statement = assembly(lines, f': : "r"(job) : {clobbers()}')
+    return Function(
+        name,
+        f"static void {name}(const struct mve_planes_job *job)\n{{\n{statement}\n}}",
+        (JOB,),
+    )

@@ -1,0 +1,135 @@
+"""How a register tile ends: accumulators to results, and results to memory.
+
+A tile has ``acc<pixel>_<vector>`` of four channels each, and in C ``product``, ``tail`` (biases,
+multipliers and shifts of its channels), ``count`` (channels that are left) and ``y``.
+"""
+
+from __future__ import annotations
+
+from intaglio.targets.c.kernels.base import Function
+from intaglio.targets.c.kernels.neon.tails import NARROW8, NARROW16, Tail
+
+PRODUCT = Function(
+    "neon_product",
+    """\
+/* The constants of a convolution, in the order in which they are used. */
+struct neon_product {
+    const int8_t *weights;  /* [blocks of channels][runs of the window][steps of a run][a step] */
+    const int32_t *tail;    /* [blocks of channels]: biases, multipliers, shifts */
+    size_t channels;        /* of the output */
+    size_t runs, length;    /* of a window; length counts inputs, weights of 0 included */
+    size_t step;            /* inputs from one pixel's window to the next one's */
+    int32_t zero_point, low, high;
+};""",
+)
+
+STORE = Function(
+    "neon_store",
+    """\
+/* The first bytes of a register. */
+static inline void neon_store(void *y, int8x16_t value, size_t count)
+{
+    int8_t bytes[16];
+    vst1q_s8(bytes, value);
+    memcpy(y, bytes, count);
+}""",
+)
+
+
+def end_functions(tail: Tail, wide: bool) -> tuple[Function, ...]:
+    """What the end of a tile calls, and the struct of its constants."""
+    return (PRODUCT, STORE, tail.function, NARROW16 if wide else NARROW8)
+
+
+def limits(wide: bool, source: str = "product->") -> list[str]:
+    """Statements that make registers of the zero point and of the clamp.
+
+    Args:
+        wide: Results are int16.
+        source: What stands before the names of the numbers.
+    """
+    if wide:
+        return [
+            f"const int32x4_t zero_point = vdupq_n_s32({source}zero_point);",
+            f"const int16x4_t low = vdup_n_s16((int16_t){source}low);",
+            f"const int16x4_t high = vdup_n_s16((int16_t){source}high);",
+        ]
+    return [
+        f"const int16x8_t zero_point = vdupq_n_s16((int16_t){source}zero_point);",
+        f"const int8x8_t low = vdup_n_s8((int8_t){source}low);",
+        f"const int8x8_t high = vdup_n_s8((int8_t){source}high);",
+    ]
+
+
+def end_of_tile(tail: Tail, pixels: int, vectors: int, wide: bool) -> list[str]:
+    """Statements that rescale, narrow and store all accumulators, and move ``y`` on."""
+    lines = []
+    for v in range(vectors):
+        lines += [
+            f"const int32x4_t multiplier{v} = vld1q_s32(tail + {4 * vectors + 4 * v});",
+            f"const int32x4_t shift{v} = vld1q_s32(tail + {8 * vectors + 4 * v});",
+        ]
+    for p in range(pixels):
+        lines += [
+            f"acc{p}_{v} = {tail.function.name}(acc{p}_{v}, multiplier{v}, shift{v});"
+            for v in range(vectors)
+        ]
+    return lines + (_words(pixels, vectors) if wide else _bytes(pixels, vectors))
+
+
+def block(head: str, body: list[str]) -> list[str]:
+    """``head { body }`` as lines."""
+    return [f"{head} {{", *(f"    {line}" for line in body), "}"]
+
+
+def _bytes(pixels: int, vectors: int) -> list[str]:
+    lines, full, rest = [], [], []
+    for p in range(pixels):
+        halves = [
+            f"neon_narrow8(acc{p}_{v}, acc{p}_{min(v + 1, vectors - 1)}, zero_point, low, high)"
+            for v in range(0, vectors, 2)
+        ]
+        halves += ["vdup_n_s8(0)"] * (2 - len(halves))
+        value = f"result{p}"
+        lines.append(f"const int8x16_t {value} = vcombine_s8(")
+        lines += [f"    {halves[0]},", f"    {halves[1]});"]
+        if vectors == 4:
+            full.append(f"vst1q_s8({_row(p)}, {value});")
+        elif vectors == 2:
+            full.append(f"vst1_s8({_row(p)}, vget_low_s8({value}));")
+        else:
+            full.append(f"neon_store({_row(p)}, {value}, {4 * vectors});")
+        rest.append(f"neon_store({_row(p)}, {value}, count);")
+    return [*lines, *_stored(vectors, full, rest)]
+
+
+def _words(pixels: int, vectors: int) -> list[str]:
+    lines, full, rest = [], [], []
+    for pair in range(vectors // 2):
+        at = 8 * pair
+        less = []
+        for p in range(pixels):
+            value, row = f"result{p}_{pair}", f"{_row(p)} + {at}" if pair else _row(p)
+            a, b = (
+                f"neon_narrow16(acc{p}_{2 * pair + half}, zero_point, low, high)"
+                for half in range(2)
+            )
+            lines.append(f"const int16x8_t {value} = vcombine_s16(")
+            lines += [f"    {a},", f"    {b});"]
+            full.append(f"vst1q_s16({row}, {value});")
+            less.append(f"neon_store({row}, vreinterpretq_s8_s16({value}), 2 * some);")
+        some = f"const size_t some = count - {at} < 8 ? count - {at} : 8;"
+        if not pair:
+            some = "const size_t some = count < 8 ? count : 8;"
+        rest += block(f"if (count > {at})", [some, *less])
+    return [*lines, *_stored(vectors, full, rest)]
+
+
+def _stored(vectors: int, full: list[str], rest: list[str]) -> list[str]:
+    """Statements for blocks of all channels of a tile, and for what is left of them."""
+    head = block(f"if (count >= {4 * vectors})", full)[:-1]
+    return [*head, *block("} else", rest), f"y += {4 * vectors};"]
+
+
+def _row(pixel: int) -> str:
+    return "y" if pixel == 0 else f"y + {pixel} * product->channels"

@@ -1,0 +1,104 @@
+"""Dense and depthwise convolutions on emulated AArch64."""
+
+import numpy as np
+import pytest
+
+from intaglio.targets.c.network import Convolution, Window
+from tests.targets.c.kernels.neon_programs import CHECKS, VARIANTS, Cases, needs_tools
+
+pytestmark = needs_tools
+
+
+def window(cases, channels, filters, largest=7):
+    """A random window with padding, strides and dilations."""
+    pick = cases.random.integers
+    image = [int(n) for n in pick(1, 12, 2)]
+    kernel, strides, dilations, pads, result = [], [], [], [], []
+    for size in image:
+        kernel.append(int(pick(1, largest)))
+        dilations.append(int(cases.choose(1, 1, 2)))
+        strides.append(int(pick(1, 4)))
+        reach = (kernel[-1] - 1) * dilations[-1] + 1
+        before, behind = (int(n) for n in pick(0, reach, 2))
+        while size + before + behind < reach:
+            behind += 1
+        pads.append(before)
+        result.append((size + before + behind - reach) // strides[-1] + 1)
+    return Window(
+        (*image, channels), (*result, filters), tuple(kernel), tuple(strides), tuple(dilations),
+        tuple(pads),
+    )  # fmt: skip
+
+
+def convolution(cases, shape, *, rounding="double", dtype="int8", lowest=-127, depthwise=False):
+    """A convolution with that window; weights at their ends make accumulators large."""
+    channels, filters = shape.image[2], shape.result[2]
+    form = (filters, *shape.kernel, 1 if depthwise else channels)
+    weights = cases.random.integers(lowest, 128, form).astype(np.int8)
+    if cases.choose(True, False):
+        weights[0] = lowest
+    depth = int(np.prod(form[1:]))
+    spread = np.sqrt(depth) * 74 * (74 if dtype == "int8" else 18000)
+    bias = cases.random.integers(-int(spread), int(spread), filters)
+    scales = cases.choose(1, filters)
+    cases.add(
+        Convolution(
+            name=f"layer {len(cases.layers)}",
+            inputs=(cases.tensor((1, *shape.image), dtype),),
+            output=cases.output((1, *shape.result), dtype),
+            sources=(),
+            window=shape,
+            weights=weights,
+            bias=bias.astype(np.int64),
+            rescale=cases.rescale(spread, rounding, scales, dtype),
+            groups=channels if depthwise else 1,
+        )
+    )
+
+
+def product(rows, inputs, filters):
+    """The window of a fully connected layer."""
+    return Window((1, rows, inputs), (1, rows, filters), (1, 1))
+
+
+@pytest.mark.parametrize("flags", [(), CHECKS], ids=["O2", "checked"])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_dense(variant, flags):
+    cases = Cases(1)
+    for rounding in ("double", "double", "single", "wide"):
+        for _ in range(12):
+            channels, filters = (int(n) for n in cases.random.integers(1, 20, 2))
+            lowest = cases.choose(-127, -128)
+            convolution(cases, window(cases, channels, filters), rounding=rounding, lowest=lowest)
+    for rows, inputs, filters in [
+        (1, 16, 10), (1, 37, 3), (1, 200, 33), (3, 24, 12), (40, 8, 16), (17, 12, 5), (9, 64, 31),
+    ]:  # fmt: skip
+        convolution(cases, product(rows, inputs, filters))
+    cases.check(variant, flags)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_dense_of_16_bits(variant):
+    cases = Cases(2)
+    for rounding in ("double", "wide", "wide", "single"):
+        for _ in range(8):
+            channels, filters = (int(n) for n in cases.random.integers(1, 20, 2))
+            shape = window(cases, channels, filters, largest=4)
+            convolution(cases, shape, rounding=rounding, dtype="int16")
+    for rows, inputs, filters in [(1, 16, 10), (1, 37, 3), (20, 8, 16), (9, 12, 31)]:
+        convolution(cases, product(rows, inputs, filters), rounding="wide", dtype="int16")
+    cases.check(variant)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_depthwise(variant):
+    cases = Cases(3)
+    for rounding in ("double", "double", "single", "wide"):
+        for dtype in ("int8", "int8", "int16"):
+            for _ in range(6):
+                channels = int(cases.choose(cases.random.integers(2, 40), 8, 16, 24))
+                convolution(
+                    cases, window(cases, channels, channels, largest=5), rounding=rounding,
+                    dtype=dtype, lowest=cases.choose(-127, -128), depthwise=True,
+                )  # fmt: skip
+    cases.check(variant, CHECKS)
