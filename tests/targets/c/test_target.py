@@ -78,7 +78,7 @@ def test_a_wrong_layer_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(target, "write_sources", wrong)
     report = intaglio.verify(convert(tmp_path / "b"))
     assert not report.ok
-    assert any("differs from onnx-integer inside: first in 'relu2'" in f for f in report.failures)
+    assert any("differs from onnx-integer inside: first in 'relu2.out'" in f for f in report.failures)
 
 
 def test_the_makefile_builds_what_the_readme_shows(bundle, tmp_path):

@@ -13,12 +13,12 @@ NAKED = Function(
     "dsp_naked",
     """\
 #if DSP_ASSEMBLER
-/* A function that is all assembler, and an argument that only the assembler reads. Without
-   optimisation GCC would store the arguments in a frame that is not there. */
+/* A function that is all assembler, and an argument that only the assembler reads. Its alignment
+   is for ADR. Without optimisation GCC would store the arguments in a frame that is not there. */
 #if defined(__clang__)
-#define DSP_NAKED __attribute__((naked, noinline, used))
+#define DSP_NAKED __attribute__((naked, noinline, used, aligned(4)))
 #else
-#define DSP_NAKED __attribute__((naked, noinline, used, optimize("O1")))
+#define DSP_NAKED __attribute__((naked, noinline, used, aligned(4), optimize("O1")))
 #endif
 #define DSP_UNUSED __attribute__((unused))
 #endif""",

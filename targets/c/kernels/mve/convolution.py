@@ -4,7 +4,8 @@
 direct      1x1 kernels: the pixels are where they are
 rows        the rows of the window are copied into a ring of padded rows, so that no window meets
             a border; three of four loads of pixels go away where windows overlap
-patches     every window is copied first, several at a time: anything else
+bands       few input channels: windows are copied first, out of padded rows, fast
+patches     windows are copied first, several at a time: anything else
 ==========  ======================================================================================
 
 Padding is the zero point in memory; ``-zero_point * sum of weights`` is part of the bias.
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from intaglio.targets.c.kernels.base import Array, Function, Implementation
 from intaglio.targets.c.kernels.mve import block
+from intaglio.targets.c.kernels.mve.bands import BAND, SLACK, Band, band_of, taking
 from intaglio.targets.c.kernels.mve.copying import COPY, FILL
 from intaglio.targets.c.kernels.mve.patches import PATCHES
 from intaglio.targets.c.kernels.mve.scaling import Scaling, scaling
@@ -24,7 +26,6 @@ from intaglio.targets.c.network import Convolution
 
 #: Elements of a pixel in y that the scattering store can reach.
 _MOST_CHANNELS = 16383
-_SLACK = 16
 
 RING = Function(
     "mve_ring",
@@ -84,8 +85,13 @@ def implement(layer: Convolution, variant: str, budget: int) -> Implementation |
         return _direct(layer, scale)
     ring = _ring_rows(layer)
     patch = -(-_window_bytes(layer) // 16) * 16
-    if ring is not None and _ring_bytes(layer) <= max(budget, block.PIXELS * patch + _SLACK):
+    if ring is not None and _ring_bytes(layer) <= max(budget, block.PIXELS * patch + SLACK):
         return _over_ring(layer, scale, ring)
+    band = band_of(window, patch)
+    if band is not None:
+        rows_at_once = _band_rows(layer, band, budget)
+        if rows_at_once:
+            return _over_band(layer, scale, band, rows_at_once)
     return _over_patches(layer, scale, patch, budget)
 
 
@@ -236,7 +242,7 @@ def _over_patches(layer: Convolution, scale: Scaling, patch: int, budget: int) -
     weights = layer.weights.reshape(layer.weights.shape[0], -1)
     arrays, parts = _parts(layer, scale, weights, patch)
     pixels = window.result[0] * window.result[1]
-    batch = max(block.PIXELS, min(pixels, (budget - _SLACK) // patch) // 4 * 4)
+    batch = max(block.PIXELS, min(pixels, (budget - SLACK) // patch) // 4 * 4)
     shape = [
         *window.image,
         *window.result[:2],
@@ -270,5 +276,67 @@ def _over_patches(layer: Convolution, scale: Scaling, patch: int, budget: int) -
         "\n".join([*lines, *work, "}"]),
         (function, block.RUN, PATCHES),
         tuple(arrays),
-        scratch=batch * patch + _SLACK,
+        scratch=batch * patch + SLACK,
+    )
+
+
+def _band_bytes(layer: Convolution, band: Band, rows: int) -> tuple[int, int]:
+    """Bytes of the band and of the windows for some rows of results, each with what is touched."""
+    height = (rows - 1) * layer.window.strides[0] + band.rows
+    pixels = max(rows * layer.window.result[1], block.PIXELS)
+    band_bytes = -(-(height * band.pitch + SLACK) // 16) * 16
+    return band_bytes, pixels * band.patch + SLACK
+
+
+def _band_rows(layer: Convolution, band: Band, budget: int) -> int:
+    """How many rows of results to take at once; 0 where the budget is too small for any."""
+    rows, columns, _ = layer.window.result
+    least = -(-block.PIXELS // columns)
+    fitting = [n for n in range(least, rows + 1) if sum(_band_bytes(layer, band, n)) <= budget]
+    # Batches of one size: as many as the largest possible needs.
+    if not fitting:
+        return 0
+    batches = -(-rows // fitting[-1])
+    return max(least, -(-rows // batches))
+
+
+def _over_band(layer: Convolution, scale: Scaling, band: Band, at_once: int) -> Implementation:
+    window = layer.window
+    rows, columns, channels = window.result
+    function = block.pixels_block(band.patch, scale)
+    take = taking(band)
+    weights = layer.weights.reshape(channels, -1)
+    arrays, parts = _parts(layer, scale, weights, band.patch)
+    band_bytes, patch_bytes = _band_bytes(layer, band, at_once)
+    image_row = window.image[1] * window.image[2]
+    zero_point = layer.inputs[0].zero_point
+    shape = [window.image[0], image_row, window.pads[1] * window.image[2], band.pitch, zero_point]
+    height = (at_once - 1) * window.strides[0] + band.rows
+    lines = [
+        f"static const struct mve_band shape = {{{', '.join(map(str, shape))}}};",
+        "int8_t *band = (int8_t *)scratch;",
+        f"int8_t *patches = band + {band_bytes};",
+        _job(layer, scale, block.PIXELS * band.patch),
+        "int32_t row, i;",
+        f"for (row = 0; row < {rows}; row += {at_once}) {{",
+        f"    const int32_t first = row < {rows - at_once} ? row : {rows - at_once};",
+        f"    mve_take_band(&shape, x0, first * {window.strides[0]} - {window.pads[0]}, {height},"
+        " band);",
+        f"    for (i = 0; i < {at_once}; i++) {{",
+        f"        {take.name}(patches + i * {columns * band.patch},",
+        f"            band + i * {window.strides[0] * band.pitch}, {columns});",
+        "    }",
+    ]
+    for name, first, size in parts:
+        lines.append(f"    job.stream = @{name}@;")
+        lines.append(f"    job.end = @{name}@ + {size};")
+        lines += [f"    job.x[{i}] = patches + {i * band.patch};" for i in range(block.PIXELS)]
+        more = f" + {first}" if first else ""
+        lines.append(f"    job.y = y + first * {columns * channels}{more};")
+        lines.append(f"    mve_run({function.name}, &job, {at_once * columns});")
+    return Implementation(
+        "\n".join([*lines, "}"]),
+        (function, block.RUN, BAND, take),
+        tuple(arrays),
+        scratch=band_bytes + patch_bytes,
     )

@@ -66,9 +66,12 @@ static void mve_convolve_channels(const struct mve_depthwise *shape,
     int8_t *const buffer = scratch + 16; /* behind 16 zero points */
     struct mve_planes_job planes;
     int32_t first, row, i;
-    const int aligned = ((uintptr_t)x & 3u) == 0;
+    /* Vectors of several columns are taken only where all columns are. */
+    const int words = fast != 0 && ((uintptr_t)x & 3u) == 0
+                      && (shape->channels >= 16 || shape->columns <= room);
     planes.to = buffer + shape->pad_left * shape->pitch;
     planes.columns = shape->columns < room ? shape->columns : room;
+    planes.vectors = shape->channels < 16 ? row_bytes >> 4 : planes.columns;
     planes.pitch = shape->pitch;
     job->planes = buffer - 2 * shape->pitch;
     for (first = 0; first < shape->channels; first += 16) {
@@ -82,7 +85,7 @@ static void mve_convolve_channels(const struct mve_depthwise *shape,
             const int32_t last = shape->out_rows - shape->rows_at_once;
             const int32_t out_row = row < last ? row : last;
             const int32_t top = out_row * shape->stride - shape->pad_top;
-            int inside = fast != 0 && aligned;
+            int inside = words;
             for (i = 0; i < 4; i++) {
                 if (top + i >= 0 && top + i < shape->rows) {
                     planes.from[i] = x + (top + i) * row_bytes + first;
@@ -157,7 +160,7 @@ def implement(layer: Convolution, variant: str, budget: int) -> Implementation |
         return None
     form = _form(stride, columns, 4 * min(channels, planes.LANES))
     function = _block(form, scale)
-    fast = planes.interleave_words(channels) if planes.has_words(channels) else None
+    fast = planes.fast(*window.image[1:])
     plane_columns = (columns - 1) * stride + 4
     shape = [
         *window.image,

@@ -21,6 +21,7 @@ JOB = Function(
 struct mve_planes_job {
     int8_t *to;
     int32_t columns;
+    int32_t vectors; /* of 16 bytes in a row, where every address is that of a word */
     const int8_t *from[4];
     int32_t step[4]; /* from one column to the next */
     int32_t pitch;   /* likewise in to; what lies behind the last column is overwritten */
@@ -34,7 +35,8 @@ def interleave() -> Function:
     lines = [
         _SAVE,
         "mov r0, %0",
-        "ldm r0, {r1-r12}",
+        "ldm r0!, {r1, r2, r3}",
+        "ldm r0, {r3-r12}",
         "vctp.8 r12",
         "dls lr, r2",
         "1:",
@@ -49,25 +51,26 @@ def interleave() -> Function:
     return _function("mve_interleave", lines)
 
 
-def interleave_words(channels: int) -> Function:
-    """Four rows of 16 of ``channels`` channels each, all of them at addresses of whole words."""
+def fast(columns: int, channels: int) -> Function | None:
+    """Four rows of whole vectors at addresses of words: 16 of many channels, or several columns."""
+    if channels % LANES == 0 and channels <= 508:
+        step = channels
+    elif channels in (4, 8) and columns * channels % LANES == 0:
+        step = LANES
+    else:
+        return None
     lines = [
         _SAVE,
         "mov r0, %0",
-        "ldm r0, {r1-r6}",
-        "dls lr, r2",
+        "ldm r0, {r1-r7}",
+        "dls lr, r3",
         "1:",
-        *(f"vldrw.u32 q{i}, [r{3 + i}], #{channels}" for i in range(4)),
+        *(f"vldrw.u32 q{i}, [r{4 + i}], #{step}" for i in range(4)),
         *(f"vst4{i}.8 {{q0, q1, q2, q3}}, [r1]{'!' if i == 3 else ''}" for i in range(4)),
         "le lr, 1b",
         _RESTORE,
     ]
-    return _function(f"mve_interleave_{channels}", lines)
-
-
-def has_words(channels: int) -> bool:
-    """Whether :func:`interleave_words` has a form for so many channels."""
-    return channels % LANES == 0 and channels <= 508
+    return _function(f"mve_interleave_{step}", lines)
 
 
 def _function(name: str, lines: list[str]) -> Function:

@@ -82,7 +82,7 @@ def test_sums(capfd):
         half = 1 << 30 if number % 4 else None
         constant = number % 3 == 0
         sum_layer(batch, swapped(batch, pair), dtypes, rounding, shifts, constant, half)
-    for rounding, shift in itertools.product(ROUNDINGS, range(2, 63, 4)):
+    for rounding, shift in itertools.product(ROUNDINGS, range(2, 63, 7)):
         shifts = (*(int(s) for s in batch.random.integers(30, 63, 2)), shift)
         for dtype in DTYPES:
             sum_layer(batch, ((40,), (40,)), ("int8", "int8", dtype), rounding, shifts)
@@ -167,7 +167,8 @@ def requantization(batch, dtypes, form, size, magnitude=False):
 
 def test_requantizations_with_every_shift(capfd):
     batch = Batch(6)
-    for rounding, shift in itertools.product(ROUNDINGS, range(2, 63)):
+    for shift in range(2, 63):
+        rounding = ROUNDINGS[shift // 2 % 2]
         requantization(batch, ("int16", "int16"), batch.rescale(rounding, shift, "int16"), 60)
     batch.check(capfd)
 
