@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -151,8 +152,10 @@ class LitertContestant(Contestant):
         self._process.kill()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                stream.close()
+            # What could not be written to a process that has died is written again on closing.
+            with contextlib.suppress(OSError):
+                if stream is not None:
+                    stream.close()
 
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         stdin: Any = self._process.stdin

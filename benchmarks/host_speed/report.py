@@ -24,9 +24,9 @@ def table(data: dict[str, Any]) -> str:
             if time is None:
                 cells.append("")
             elif runtime.startswith(_OURS):
-                cells.append(f"**{time:,.4g}**" if time == best else f"{time:,.4g}")
+                cells.append(f"**{_us(time)}**" if time == best else _us(time))
             else:
-                cells.append(f"{time:,.4g} ({time / best:.2f})" if best else f"{time:,.4g}")
+                cells.append(f"{_us(time)} ({time / best:.2f})" if best else _us(time))
         lines.append([runtime, *cells])
     versions = ", ".join(f"{name} {number}" for name, number in data["versions"].items())
     found = data["environment"]
@@ -96,3 +96,7 @@ def _times(data: dict[str, Any]) -> dict[str, dict[str, float]]:
 def _fastest(times: dict[str, float]) -> float | None:
     """The fastest emitted C."""
     return min((t for runtime, t in times.items() if runtime.startswith(_OURS)), default=None)
+
+
+def _us(time: float) -> str:
+    return f"{time:,.0f}" if time >= 1000 else f"{time:.1f}"

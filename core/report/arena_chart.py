@@ -46,7 +46,7 @@ def arena_chart(buffers: Sequence[Mapping[str, Any]], size: int, bound: int, lay
             f"{buffer['first']} to {buffer['last']}"
         )
         parts.append(Markup("<g><title>{}</title>").format(tip))
-        kind = "fair" if scratch else "good soft"
+        kind = "fair soft" if scratch else "good soft"
         parts.append(box(kind, x + 0.5, top, max(width - 1, 1), max(tall - 0.5, 0.5)))
         room = int((width - 8) / _CHARACTER)
         if room >= 3 and tall >= 14:

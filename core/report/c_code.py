@@ -66,10 +66,10 @@ def _row(name: str, variant: Json) -> dict[str, Any]:
     }
 
 
-def _plans(variants: Mapping[str, Json], layers: int) -> list[dict[str, Any]]:
-    """One picture for each plan that is different."""
+def _plans(variants: dict[str, Json], layers: int) -> list[dict[str, Any]]:
+    """A picture of each different plan, those for small processors first."""
     found: dict[str, dict[str, Any]] = {}
-    for name, variant in variants.items():
+    for name, variant in reversed(variants.items()):
         key = repr(variant["buffers"])
         if key not in found:
             chart = arena_chart(

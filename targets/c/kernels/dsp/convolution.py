@@ -175,7 +175,7 @@ def implement(layer: Convolution, variant: str, budget: int) -> Implementation |
     depth = -(-folded.weights.shape[1] // 4) * 4
     pixels = window.result[0] * window.result[1]
     whole = window.kernel == (1, 1) and window.pads == (0, 0)
-    fetch = gather(channels, whole=whole)
+    fetch = gather(channels, window.kernel[1], whole=whole)
     extra = depth if channels % 4 else 0
     block_ = _pixels_at_once(pixels, (budget - 4 * depth - extra) // (2 * depth))
     multiply = block(end)

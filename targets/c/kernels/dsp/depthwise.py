@@ -55,6 +55,8 @@ typedef struct {
     int32_t rows, columns, channels, result_rows, result_columns, stride, top, left;
     int32_t fill;        /* the zero point of the input */
     int32_t band, pitch; /* result rows of a band, words of a row in a plane */
+    /* Of these words: with two columns, with one column and padding, with padding. */
+    int32_t pairs, single, padding;
     int32_t zero_point, low, high;
     const int8_t *weights; /* nine of each channel */
     const int32_t *bias, *multiplier;
@@ -72,33 +74,38 @@ DSP_INLINE void dsp_put_columns(uint32_t *to, int32_t plane, uint32_t a, uint32_
     to[3 * plane] = dsp_upper(odd_a, odd_b);
 }
 
-/* A row of four channels; from is NULL where it is padding. */
+/* A row of four channels. */
 static void dsp_put_row(uint32_t *to, int32_t plane, const int8_t *from,
                         const dsp_depthwise_layer *l)
 {
     const uint32_t fill = ((uint32_t)l->fill & 0xFFu) * 0x1010101u;
-    const int32_t columns = from == NULL ? 0 : l->columns;
     const int32_t step = l->channels;
-    int32_t pair = 0, column = -l->left;
-    for (; pair < l->pitch; pair++, column += 2) {
-        uint32_t a = fill, b = fill;
-        if (column >= 0 && column + 1 < columns) {
-            /* Inside, up to the end of the row. */
-            const int8_t *at = from + column * step;
-            for (; pair < l->pitch && column + 1 < columns; pair++, column += 2, at += 2 * step) {
-                dsp_put_columns(to + pair, plane, dsp_load(at), dsp_load(at + step));
-            }
-            if (pair == l->pitch) {
-                break;
-            }
+    int32_t count;
+    if (l->left != 0) {
+        dsp_put_columns(to++, plane, fill, dsp_load(from));
+        from += step;
+    }
+    for (count = l->pairs; count > 0; count--, from += 2 * step) {
+        dsp_put_columns(to++, plane, dsp_load(from), dsp_load(from + step));
+    }
+    if (l->single != 0) {
+        dsp_put_columns(to++, plane, dsp_load(from), fill);
+    }
+    for (count = l->padding; count > 0; count--) {
+        dsp_put_columns(to++, plane, fill, fill);
+    }
+}
+
+/* A row of padding. */
+static void dsp_put_padding(uint32_t *to, int32_t plane, const dsp_depthwise_layer *l)
+{
+    const uint32_t fill = ((uint32_t)l->fill & 0xFFFFu) * 0x10001u;
+    int32_t i, channel;
+    for (channel = 0; channel < 4; channel++) {
+        for (i = 0; i < l->pitch; i++) {
+            to[i] = fill;
         }
-        if (column >= 0 && column < columns) {
-            a = dsp_load(from + column * step);
-        }
-        if (column + 1 >= 0 && column + 1 < columns) {
-            b = dsp_load(from + (column + 1) * step);
-        }
-        dsp_put_columns(to + pair, plane, a, b);
+        to += plane;
     }
 }
 
@@ -173,9 +180,12 @@ static void dsp_depthwise(const int8_t *x, int8_t *y, uint8_t *scratch,
             }
             for (; row < needed; row++) {
                 const int32_t from = first * l->stride + row - l->top;
-                const int is_inside = from >= 0 && from < l->rows;
-                dsp_put_row(planes + row * l->pitch, plane,
-                            is_inside ? x + from * l->columns * l->channels + channel : NULL, l);
+                uint32_t *const to = planes + row * l->pitch;
+                if (from >= 0 && from < l->rows) {
+                    dsp_put_row(to, plane, x + from * l->columns * l->channels + channel, l);
+                } else {
+                    dsp_put_padding(to, plane, l);
+                }
             }
             for (i = 0; i < 4; i++) {
                 int32_t constants[12];
@@ -203,6 +213,7 @@ def implement(layer: Convolution, budget: int) -> Implementation | None:
         or window.kernel != (3, 3)
         or window.strides not in ((1, 1), (2, 2))
         or window.dilations != (1, 1)
+        or window.pads[1] > 1
     ):
         return None
     folded = fold(layer)
@@ -213,10 +224,14 @@ def implement(layer: Convolution, budget: int) -> Implementation | None:
     rows, columns, _ = window.result
     pitch = -(-columns // 2) * stride + 1
     band = _band(rows, stride, 16 * pitch, budget)
+    left = window.pads[1]
+    pairs = min((window.image[1] - left) // 2, pitch - left)
+    single = int(pitch > left + pairs and (window.image[1] - left) % 2)
     multiply = depthwise_rows(end, stride)
     numbers = (
         *window.image, rows, columns, stride, *window.pads,
         layer.inputs[0].zero_point, band, pitch,
+        pairs, single, pitch - left - pairs - single,
         end.zero_point, end.low, end.high,
     )  # fmt: skip
     call = f"""\

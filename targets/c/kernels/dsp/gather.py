@@ -141,15 +141,11 @@ static void dsp_gather_pixel(const dsp_window *g, const int8_t *x, int32_t row, 
     (WINDOW, SPREAD),
 )
 
-_BYTES = Function(
-    "dsp_gather_bytes",
+_SLOW_BYTES = Function(
+    "dsp_copy_window",
     """\
-/* Copies a few bytes. */
 DSP_INLINE int8_t *dsp_copy(int8_t *to, const int8_t *from, int32_t count)
 {
-    for (; count >= 4; count -= 4, to += 4, from += 4) {
-        memcpy(to, from, 4);
-    }
     for (; count > 0; count--) {
         *to++ = *from++;
     }
@@ -164,51 +160,80 @@ DSP_INLINE int8_t *dsp_fill_bytes(int8_t *to, int32_t fill, int32_t count)
     return to;
 }
 
-/* The window of one pixel, any number of channels; first as bytes, then spread. */
-static void dsp_gather_bytes(const dsp_window *g, const int8_t *x, int32_t row, int32_t column,
-                             int8_t *bytes, uint32_t *to)
+/* The bytes of any window; from is its first row, start its first column. */
+static void dsp_copy_window(const dsp_window *g, const int8_t *x, int32_t from, int32_t start,
+                            int8_t *to)
 {
     const int32_t channels = g->channels;
-    const int32_t y = row * g->stride_rows - g->pad_top;
-    const int32_t start = column * g->stride_columns - g->pad_left;
-    int8_t *end = bytes;
     int32_t i, j;
-    for (i = 0; i < g->kernel_rows; i++) {
-        const int32_t from = y + i * g->dilation_rows;
+    for (i = 0; i < g->kernel_rows; i++, from += g->dilation_rows) {
         const int32_t at = from * g->columns + start;
         if (from < 0 || from >= g->rows) {
-            end = dsp_fill_bytes(end, g->fill, g->kernel_columns * channels);
+            to = dsp_fill_bytes(to, g->fill, g->kernel_columns * channels);
         } else if (g->dilation_columns == 1) {
             const int32_t before = dsp_before(start, g->kernel_columns);
             const int32_t within = dsp_within(start, before, g->kernel_columns, g->columns);
-            end = dsp_fill_bytes(end, g->fill, before * channels);
-            end = dsp_copy(end, x + (at + before) * channels, within * channels);
-            end = dsp_fill_bytes(end, g->fill, (g->kernel_columns - before - within) * channels);
+            to = dsp_fill_bytes(to, g->fill, before * channels);
+            to = dsp_copy(to, x + (at + before) * channels, within * channels);
+            to = dsp_fill_bytes(to, g->fill, (g->kernel_columns - before - within) * channels);
         } else {
             for (j = 0; j < g->kernel_columns; j++) {
                 const int32_t here = j * g->dilation_columns;
                 if (start + here < 0 || start + here >= g->columns) {
-                    end = dsp_fill_bytes(end, g->fill, channels);
+                    to = dsp_fill_bytes(to, g->fill, channels);
                 } else {
-                    end = dsp_copy(end, x + (at + here) * channels, channels);
+                    to = dsp_copy(to, x + (at + here) * channels, channels);
                 }
             }
         }
     }
-    dsp_fill_bytes(end, g->fill, (int32_t)(bytes + g->depth - end));
-    dsp_spread(to, bytes, g->depth / 4);
 }""",
-    (WINDOW, SPREAD, _INSIDE),
+    (WINDOW, _INSIDE),
 )
 
 
-def gather(channels: int, *, whole: bool) -> Function:
+def _bytes(row: int) -> Function:
+    """The function for windows with rows of so many bytes: a copy of fixed size is short."""
+    name = f"dsp_gather_bytes_{row}"
+    return Function(
+        name,
+        f"""\
+/* The window of one pixel, any number of channels, {row} bytes a row; first as bytes. */
+static void {name}(const dsp_window *g, const int8_t *x, int32_t row, int32_t column,
+                   int8_t *bytes, uint32_t *to)
+{{
+    const int32_t from = row * g->stride_rows - g->pad_top;
+    const int32_t start = column * g->stride_columns - g->pad_left;
+    const int32_t line = g->columns * g->channels;
+    int32_t i;
+    if (from >= 0 && from + g->kernel_rows <= g->rows && start >= 0
+        && start + g->kernel_columns <= g->columns && g->dilation_rows == 1
+        && g->dilation_columns == 1) {{
+        const int8_t *at = x + from * line + start * g->channels;
+        int8_t *end = bytes;
+        for (i = 0; i < g->kernel_rows; i++, at += line, end += {row}) {{
+            memcpy(end, at, {row});
+        }}
+    }} else {{
+        dsp_copy_window(g, x, from, start, bytes);
+    }}
+    for (i = g->kernel_rows * {row}; i < g->depth; i++) {{
+        bytes[i] = 0;
+    }}
+    dsp_spread(to, bytes, g->depth / 4);
+}}""",
+        (WINDOW, SPREAD, _SLOW_BYTES),
+    )
+
+
+def gather(channels: int, kernel_columns: int, *, whole: bool) -> Function:
     """The function that fetches the window of a pixel.
 
     Args:
         channels: Channels of the input.
+        kernel_columns: Columns of the kernel.
         whole: The kernel has one row and column, and there is no padding.
     """
     if channels % 4:
-        return _BYTES
+        return _bytes(kernel_columns * channels)
     return _PIXEL if whole else _WORDS

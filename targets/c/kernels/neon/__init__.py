@@ -5,7 +5,20 @@ from __future__ import annotations
 from intaglio.targets.c.kernels.base import Implementation, Kernels
 from intaglio.targets.c.kernels.neon.dense import dense
 from intaglio.targets.c.kernels.neon.depthwise import depthwise
-from intaglio.targets.c.network import Convolution
+from intaglio.targets.c.kernels.neon.elementwise import requantization, sum_of
+from intaglio.targets.c.kernels.neon.pools import pool
+from intaglio.targets.c.kernels.neon.prelu import prelu
+from intaglio.targets.c.kernels.neon.reductions import reduction
+from intaglio.targets.c.kernels.neon.tables import table
+from intaglio.targets.c.network import (
+    Convolution,
+    Pool,
+    PRelu,
+    Reduction,
+    Requantization,
+    Sum,
+    Table,
+)
 
 
 def _convolution(layer: Convolution, variant: str, budget: int) -> Implementation | None:
@@ -13,4 +26,12 @@ def _convolution(layer: Convolution, variant: str, budget: int) -> Implementatio
     return dense(layer, variant) or depthwise(layer, variant)
 
 
-KERNELS: Kernels = {Convolution: _convolution}
+KERNELS: Kernels = {
+    Convolution: _convolution,
+    Pool: pool,
+    PRelu: prelu,
+    Reduction: reduction,
+    Requantization: requantization,
+    Sum: sum_of,
+    Table: table,
+}

@@ -7,6 +7,7 @@ multipliers and shifts of its channels), ``count`` (channels that are left) and 
 from __future__ import annotations
 
 from intaglio.targets.c.kernels.base import Function
+from intaglio.targets.c.kernels.neon.memory import STORE
 from intaglio.targets.c.kernels.neon.tails import NARROW8, NARROW16, Tail
 
 PRODUCT = Function(
@@ -23,41 +24,37 @@ struct neon_product {
 };""",
 )
 
-STORE = Function(
-    "neon_store",
-    """\
-/* The first bytes of a register. */
-static inline void neon_store(void *y, int8x16_t value, size_t count)
-{
-    int8_t bytes[16];
-    vst1q_s8(bytes, value);
-    memcpy(y, bytes, count);
-}""",
-)
-
 
 def end_functions(tail: Tail, wide: bool) -> tuple[Function, ...]:
     """What the end of a tile calls, and the struct of its constants."""
     return (PRODUCT, STORE, tail.function, NARROW16 if wide else NARROW8)
 
 
-def limits(wide: bool, source: str = "product->") -> list[str]:
+def limits(
+    wide: bool,
+    numbers: tuple[object, object, object] = (
+        "product->zero_point",
+        "product->low",
+        "product->high",
+    ),
+) -> list[str]:
     """Statements that make registers of the zero point and of the clamp.
 
     Args:
         wide: Results are int16.
-        source: What stands before the names of the numbers.
+        numbers: Zero point, smallest and largest result as C text.
     """
+    zero, low, high = numbers
     if wide:
         return [
-            f"const int32x4_t zero_point = vdupq_n_s32({source}zero_point);",
-            f"const int16x4_t low = vdup_n_s16((int16_t){source}low);",
-            f"const int16x4_t high = vdup_n_s16((int16_t){source}high);",
+            f"const int32x4_t zero_point = vdupq_n_s32({zero});",
+            f"const int16x4_t low = vdup_n_s16((int16_t){low});",
+            f"const int16x4_t high = vdup_n_s16((int16_t){high});",
         ]
     return [
-        f"const int16x8_t zero_point = vdupq_n_s16((int16_t){source}zero_point);",
-        f"const int8x8_t low = vdup_n_s8((int8_t){source}low);",
-        f"const int8x8_t high = vdup_n_s8((int8_t){source}high);",
+        f"const int16x8_t zero_point = vdupq_n_s16((int16_t){zero});",
+        f"const int8x8_t low = vdup_n_s8((int8_t){low});",
+        f"const int8x8_t high = vdup_n_s8((int8_t){high});",
     ]
 
 

@@ -179,7 +179,8 @@ def make_tail(rescale: Rescale, bound: NDArray[np.int64]) -> Tail | None:
         return None
     # A multiplier of 0 gives 0 with any shift.
     left = np.where(multiplier == 0, -1, 31 - shift)
-    single = rescale.rounding is Rounding.SINGLE
+    # Without a second shift both have the one rounding of the product.
+    single = rescale.rounding is Rounding.SINGLE and bool(np.any(left < 0))
     first = np.maximum(left + single, 0)
     if np.any(bound * np.left_shift(np.int64(1), np.minimum(first, 31)) >= _LIMIT):
         return None

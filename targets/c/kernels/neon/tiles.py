@@ -22,19 +22,8 @@ import dataclasses
 
 from intaglio.targets.c.kernels.base import Function
 from intaglio.targets.c.kernels.neon.ends import block, end_functions, end_of_tile, limits
+from intaglio.targets.c.kernels.neon.memory import WORD
 from intaglio.targets.c.kernels.neon.tails import Tail
-
-WORD = Function(
-    "neon_word",
-    """\
-/* Four bytes from any address. */
-static inline int8x8_t neon_word(const int8_t *from)
-{
-    int32_t word;
-    memcpy(&word, from, sizeof word);
-    return vreinterpret_s8_s32(vdup_n_s32(word));
-}""",
-)
 
 
 @dataclasses.dataclass(frozen=True)

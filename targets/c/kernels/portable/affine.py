@@ -66,6 +66,7 @@ def affine(
     slopes: Sequence[float],
     minimum: int,
     maximum: int,
+    places: int | None = None,
 ) -> Affine | None:
     """Integers that give exactly ``results``; None where none are found.
 
@@ -75,25 +76,26 @@ def affine(
         slopes: The real factor of each operand.
         minimum: Smallest result.
         maximum: Largest result.
+        places: The shift to take; None for any.
     """
     flat = [operand.reshape(-1) for operand in operands]
     values = results.reshape(-1)
     sizes = [int(np.abs(operand).max()) for operand in flat]
+    if values.min() == values.max():
+        return Affine((0,) * len(flat), int(values[0]) << (places or 0), places or 0)
     # A result at a rail allows all sums beyond it.
     lower, upper = values > minimum, values < maximum
-    if not (lower.any() and upper.any()):
-        return None
     spread = sum(abs(slope) * size for slope, size in zip(slopes, sizes, strict=True))
     room = 2 * spread + float(np.abs(values).max()) + 1
     fitting = int(np.floor(np.log2(INT32_MAXIMUM / room)))
-    for places in (fitting + more for more in _PLACES):
-        if not 0 < places < 31:
+    for shift in [fitting + more for more in _PLACES] if places is None else [places]:
+        if not 0 < shift < 31:
             continue
-        low = _Bound([operand[lower] for operand in flat], values[lower] << places)
-        high = _Bound([operand[upper] for operand in flat], ((values[upper] + 1) << places) - 1)
-        found = _search(low, high, [slope * 2.0**places for slope in slopes], sizes)
+        low = _Bound([operand[lower] for operand in flat], values[lower] << shift)
+        high = _Bound([operand[upper] for operand in flat], ((values[upper] + 1) << shift) - 1)
+        found = _search(low, high, [slope * 2.0**shift for slope in slopes], sizes)
         if found is not None:
-            taken = Affine(found[0], found[1], places)
+            taken = Affine(found[0], found[1], shift)
             if np.array_equal(taken.results(flat, minimum, maximum), values):
                 return taken
     return None

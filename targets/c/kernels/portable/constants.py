@@ -27,6 +27,11 @@ class Constants:
     bias: NDArray[Any]
     wide: bool
 
+    @property
+    def sum_type(self) -> str:
+        """C type of the sums."""
+        return "int64_t" if self.wide else "int32_t"
+
 
 def largest_magnitude(tensor: Tensor) -> int:
     """The largest ``|x - zero_point|`` of an integer tensor."""

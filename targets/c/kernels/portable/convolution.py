@@ -11,7 +11,7 @@ from string import Template
 from intaglio.targets.c.kernels.base import Array, Function, Implementation
 from intaglio.targets.c.kernels.portable.constants import constants, function_name
 from intaglio.targets.c.kernels.portable.depthwise import convolve_depthwise, is_simple
-from intaglio.targets.c.kernels.portable.dots import dot_rows
+from intaglio.targets.c.kernels.portable.dots import NOINLINE, dot_rows
 from intaglio.targets.c.kernels.portable.stage import output_stage
 from intaglio.targets.c.kernels.portable.window import (
     TAPS,
@@ -24,21 +24,23 @@ from intaglio.targets.c.literals import c_type
 from intaglio.targets.c.network import Convolution
 
 _WEIGHTS_OUTSIDE = Template("""\
-/* The sum of a filter's weights at the taps that are not inside. */
-static int32_t weights_outside_${w}(const ${w} *weights, const struct window *shape, int32_t depth,
-    struct taps rows, struct taps columns)
+/* The sum of a filter's weights at the taps that are not inside; the taps of a row are depth
+   weights each. */
+static NOINLINE int32_t weights_outside_${w}(const ${w} *weights, const struct window *shape,
+    int32_t depth, struct taps rows, struct taps columns)
 {
-    int32_t sum = 0, row, column, i;
+    const int32_t first = columns.first * depth, end = columns.end * depth;
+    const int32_t length = shape->kernel_columns * depth;
+    int32_t sum = 0, row, i;
     for (row = 0; row < shape->kernel_rows; row++) {
-        for (column = 0; column < shape->kernel_columns; column++) {
-            if (row < rows.first || row >= rows.end || column < columns.first
-                || column >= columns.end) {
-                for (i = 0; i < depth; i++) {
-                    sum += weights[i];
-                }
-            }
-            weights += depth;
+        const int is_inside = row >= rows.first && row < rows.end;
+        for (i = 0; i < (is_inside ? first : length); i++) {
+            sum += weights[i];
         }
+        for (i = end; is_inside && i < length; i++) {
+            sum += weights[i];
+        }
+        weights += length;
     }
     return sum;
 }""")
@@ -90,9 +92,7 @@ static void ${name}(const ${x} *x, const ${w} *weights, const ${bias} *bias,
                                 run * depth, count, acc);
                         }
                     }
-                    for (i = 0; i < count; i++) {
-                        y[channel + i] = (${y})${finish}(${cast}acc[i], stage, channel + i);
-                    }
+                    ${finish}(acc, count, stage, channel, y + channel);
                 }
             }
             y += shape->filters;
@@ -111,26 +111,25 @@ def convolve(layer: Convolution, variant: str, budget: int) -> Implementation | 
         weights = weights.transpose(0, 2, 1, 3)
     x_zero_point = layer.inputs[0].zero_point
     data = constants(layer.inputs[0], weights, layer.weight_zero_point, layer.bias, fold=True)
-    stage = output_stage(layer.rescale)
+    stage = output_stage(layer.rescale, y := c_type(layer.output.dtype), wide=data.wide)
     dot = dot_rows(
         x := c_type(layer.inputs[0].dtype), w := c_type(data.weights.dtype.name), wide=data.wide
     )
-    y, bias = c_type(layer.output.dtype), c_type(data.bias.dtype.name)
+    bias = c_type(data.bias.dtype.name)
     name = function_name("convolution", x, w, bias, y, stage.name, wide=data.wide)
     text = _CONVOLUTION.substitute(
         name=name,
         x=x,
         w=w,
         bias=bias,
-        sum="int64_t" if data.wide else "int32_t",
+        sum=data.sum_type,
         y=y,
         stage=stage.struct,
         dot=dot.name,
         finish=stage.finish.name,
         wide="(int64_t)" if data.wide else "",
-        cast="(int32_t)" if data.wide and stage.accumulator == "int32_t" else "",
     )
-    outside = Function(f"weights_outside_{w}", _WEIGHTS_OUTSIDE.substitute(w=w))
+    outside = Function(f"weights_outside_{w}", _WEIGHTS_OUTSIDE.substitute(w=w), (NOINLINE,))
     function = Function(name, text, (WINDOW, TAPS, outside, dot, stage.finish))
     padding = x_zero_point if is_padded(window) else 0
     return Implementation(

@@ -6,9 +6,21 @@ from string import Template
 
 from intaglio.targets.c.kernels.base import Function
 
+#: Keeps a function apart from its callers.
+NOINLINE = Function(
+    "noinline",
+    """\
+/* An inner loop that is a function of its own has the registers for itself. */
+#if defined(__GNUC__)
+#define NOINLINE __attribute__((noinline))
+#else
+#define NOINLINE
+#endif""",
+)
+
 _DOT = Template("""\
 /* The sum of count products. */
-static int32_t dot_${name}(const ${x} *x, const ${w} *weights, int32_t count)
+static NOINLINE int32_t dot_${name}(const ${x} *x, const ${w} *weights, int32_t count)
 {
     int32_t sum = 0, i;
     for (i = 0; i < count; i++) {
@@ -20,8 +32,8 @@ static int32_t dot_${name}(const ${x} *x, const ${w} *weights, int32_t count)
 _DOT4 = Template("""\
 /* Adds to each of four accumulators the products of x and a row of weights; the rows lie distance
    apart. Each value of x is loaded once for all four. */
-static void dot4_${name}(const ${x} *x, const ${w} *weights, int32_t distance, int32_t count,
-    int32_t *acc)
+static NOINLINE void dot4_${name}(const ${x} *x, const ${w} *weights, int32_t distance,
+    int32_t count, int32_t *acc)
 {
     const ${w} *w0 = weights, *w1 = w0 + distance, *w2 = w1 + distance, *w3 = w2 + distance;
     int32_t sum0 = 0, sum1 = 0, sum2 = 0, sum3 = 0, i;
@@ -80,8 +92,8 @@ def dot_rows(x: str, w: str, *, wide: bool) -> Function:
     """
     name = f"{x}_{w}".replace("_t", "")
     words = {"name": name, "x": x, "w": w}
-    one = Function(f"dot_{name}", _DOT.substitute(words))
-    four = Function(f"dot4_{name}", _DOT4.substitute(words))
+    one = Function(f"dot_{name}", _DOT.substitute(words), (NOINLINE,))
+    four = Function(f"dot4_{name}", _DOT4.substitute(words), (NOINLINE,))
     narrow = Function(f"dot_rows_{name}", _ROWS.substitute(words), (one, four))
     if not wide:
         return narrow

@@ -32,7 +32,7 @@ ${count}            for (first = 0; first < channels; first += 32) {
                     acc[k] = ${start};
                 }
                 for (i = rows.first; i < rows.end; i++) {
-                    const ${x} *pixel = x + first
+                    int32_t pixel = first
                         + ((top + i * shape->row_dilation) * shape->columns + left
                             + columns.first * shape->column_dilation) * channels;
                     for (j = columns.first; j < columns.end; j++) {
@@ -73,7 +73,7 @@ def pool(layer: Pool, variant: str, budget: int) -> Implementation | None:
             "count": _COUNT,
             "acc": "int64_t" if wide else "int32_t",
             "start": "0",
-            "step": "acc[k] += pixel[k];",
+            "step": "acc[k] += x[pixel + k];",
             "result": f"({c_type(dtype)})((acc[k] < 0 ? acc[k] - half : acc[k] + half) / count)",
         }
     else:
@@ -82,7 +82,7 @@ def pool(layer: Pool, variant: str, budget: int) -> Implementation | None:
             "count": "",
             "acc": c_type(dtype),
             "start": str(lowest),
-            "step": "acc[k] = pixel[k] > acc[k] ? pixel[k] : acc[k];",
+            "step": "acc[k] = x[pixel + k] > acc[k] ? x[pixel + k] : acc[k];",
             "result": "acc[k]",
         }
     text = _POOL.substitute(words, name=name, x=c_type(dtype))

@@ -34,9 +34,7 @@ static void ${name}(const ${a} *a, const ${b} *b, int32_t rows, int32_t depth, i
                 }
                 line += columns;
             }
-            for (i = 0; i < count; i++) {
-                y[first + i] = (${y})${finish}(${cast}acc[i], stage, 0);
-            }
+            ${finish}(acc, count, stage, 0, y + first);
         }
         a += depth;
         y += columns;
@@ -48,10 +46,10 @@ def multiply_matrices(layer: Product, variant: str, budget: int) -> Implementati
     """Code of a matrix product: a call for each pair of matrices, in a loop."""
     first, second = layer.inputs
     rows, depth, columns = layer.sizes
-    stage = output_stage(layer.rescale)
     a, b, y = (c_type(tensor.dtype) for tensor in (first, second, layer.output))
     product = largest_magnitude(first) * largest_magnitude(second)
     wide = product * depth >= 1 << 31
+    stage = output_stage(layer.rescale, y, wide=wide)
     parts = ["product", *(kind.removesuffix("_t") for kind in dict.fromkeys((a, b, y)))]
     parts += ["wide"] if wide else []
     name = "_".join([*parts, stage.name])
@@ -62,7 +60,6 @@ def multiply_matrices(layer: Product, variant: str, budget: int) -> Implementati
         y=y,
         sum="int64_t" if wide else "int32_t",
         wide="(int64_t)" if product >= 1 << 31 else "",
-        cast="(int32_t)" if wide and stage.accumulator == "int32_t" else "",
         stage=stage.struct,
         finish=stage.finish.name,
     )

@@ -16,15 +16,15 @@ range of int32; zero point and clamp come after it. ``clamp`` is in ``code.funct
 C function           accumulator multiplier          shift
 ==================== =========== =================== ==============================================
 rescale_double       int32_t     int32_t, 0..2^31-1  2..62, the formula of the name
-rescale_double_high  int32_t     int32_t, 0..2^31-1  33..62, the same from the product's upper half
+rescale_double_high  int32_t     int32_t, 0..2^31-1  32..62, the same in 32 bits after the product
 rescale_single       int32_t     int32_t, 0..2^31-1  2..62
-rescale_single_high  int32_t     int32_t, 0..2^31-1  33..62
+rescale_single_high  int32_t     int32_t, 0..2^31-1  32..62
 rescale_wide         int64_t     int32_t, 0..2^15-1  8..46: multiplier and shift already reduced
 rescale_real         int64_t     int64_t, 53 bits    46..97
 ==================== =========== =================== ==============================================
 
 :func:`rescaling` takes the ``_high`` form where every shift allows it: one multiplication of 32 by
-32 bits, an addition and a shift of 32 bits. The formulas are those of
+32 bits and a few operations on 32 bits, without a branch. The formulas are those of
 :mod:`intaglio.transforms.fixed_point`; the comments in the C code say why it equals them.
 """
 
@@ -42,7 +42,7 @@ from intaglio.targets.c.network import Rescale
 from intaglio.transforms.fixed_point import Rounding
 
 #: Smallest shift of the ``_high`` functions.
-MINIMUM_HIGH_SHIFT = 33
+MINIMUM_HIGH_SHIFT = 32
 _INT32_MINIMUM, _INT32_MAXIMUM = -(1 << 31), (1 << 31) - 1
 
 CLAMP = Function(
@@ -84,13 +84,13 @@ static inline int32_t rescale_double(int32_t acc, int32_t multiplier, int32_t sh
 DOUBLE_HIGH = Function(
     "rescale_double_high",
     """\
-/* rescale_double for shifts of 33 and more: 2^(shift - 1) is a multiple of 2^32, so it can be added
-   to the upper half of the product, which is at most 2^30. */
+/* rescale_double for shifts of 32 and more, where 31 bits of the product are never needed: they are
+   rounded away, ties upward; the rest goes in two steps, so that the half of the second rounding is
+   1, and a negative value has 1 less before them, which moves its ties downward. */
 static inline int32_t rescale_double_high(int32_t acc, int32_t multiplier, int32_t shift)
 {
-    const int64_t nudge = acc < 0 ? -(INT64_C(1) << 30) : INT64_C(1) << 30;
-    const int32_t upper = (int32_t)(((int64_t)acc * multiplier + nudge) >> 32);
-    return (upper + (INT32_C(1) << (shift - 33))) >> (shift - 32);
+    const int32_t upper = (int32_t)(((int64_t)acc * multiplier + (INT64_C(1) << 30)) >> 31);
+    return (((upper - (acc < 0)) >> (shift - 32)) + 1) >> 1;
 }""",
 )
 
@@ -108,12 +108,12 @@ static inline int32_t rescale_single(int32_t acc, int32_t multiplier, int32_t sh
 SINGLE_HIGH = Function(
     "rescale_single_high",
     """\
-/* rescale_single for shifts of 33 and more: 2^(shift - 1) is a multiple of 2^32, so it can be added
-   to the upper half of the product, which is at most 2^30. */
+/* rescale_single for shifts of 32 and more: without the lowest 31 bits of the product, and in two
+   steps, so that the half of the rounding is 1. */
 static inline int32_t rescale_single_high(int32_t acc, int32_t multiplier, int32_t shift)
 {
-    const int32_t upper = (int32_t)(((int64_t)acc * multiplier) >> 32);
-    return (upper + (INT32_C(1) << (shift - 33))) >> (shift - 32);
+    const int32_t upper = (int32_t)(((int64_t)acc * multiplier) >> 31);
+    return ((upper >> (shift - 32)) + 1) >> 1;
 }""",
 )
 

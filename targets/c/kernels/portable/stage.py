@@ -6,6 +6,7 @@ import dataclasses
 from string import Template
 
 from intaglio.targets.c.kernels.base import Array, Function
+from intaglio.targets.c.kernels.portable.dots import NOINLINE
 from intaglio.targets.c.kernels.portable.rescaling import CLAMP, rescaling
 from intaglio.targets.c.literals import c_type, number
 from intaglio.targets.c.network import Rescale
@@ -20,11 +21,21 @@ struct ${struct} {
 };""")
 
 _FINISH = Template("""\
-static inline int32_t ${name}(${accumulator} acc, const struct ${struct} *stage, int32_t channel)
+/* Finishes count accumulators of channels that follow each other. */
+static NOINLINE void ${name}(const ${sum} *acc, int32_t count, const struct ${struct} *stage,
+    int32_t channel, ${y} *y)
 {
-    const int32_t at = channel * stage->step;
-    const int32_t scaled = ${rescale}(acc, stage->multiplier[at], stage->shift[at]);
-    return clamp(scaled, stage->low, stage->high) + stage->zero_point;
+    const int32_t step = stage->step, low = stage->low, high = stage->high;
+    const int32_t zero_point = stage->zero_point;
+    const ${multiplier} *multiplier = stage->multiplier + channel * step;
+    const int8_t *shift = stage->shift + channel * step;
+    int32_t i;
+    for (i = 0; i < count; i++) {
+        const int32_t scaled = ${rescale}(${cast}acc[i], *multiplier, *shift);
+        y[i] = (${y})(clamp(scaled, low, high) + zero_point);
+        multiplier += step;
+        shift += step;
+    }
 }""")
 
 
@@ -35,8 +46,7 @@ class Stage:
     Attributes:
         name: Names the rounding in the names of functions: ``double_high``.
         struct: Name of the struct.
-        finish: ``finish(acc, &stage, channel)``, an int32_t: the finished result.
-        accumulator: C type of its accumulator.
+        finish: ``finish(acc, count, &stage, channel, y)`` makes ``count`` results.
         declaration: Statement that makes the constant ``stage``.
         arrays: What it points to.
     """
@@ -44,34 +54,38 @@ class Stage:
     name: str
     struct: str
     finish: Function
-    accumulator: str
     declaration: str
     arrays: tuple[Array, ...]
 
 
-def output_stage(rescale: Rescale) -> Stage:
-    """The output stage that does ``rescale``."""
+def output_stage(rescale: Rescale, y: str, *, wide: bool) -> Stage:
+    """The output stage that does ``rescale``.
+
+    Args:
+        rescale: What to do.
+        y: C type of the results.
+        wide: Accumulators are int64_t, else int32_t.
+    """
     code = rescaling(rescale)
     multiplier = c_type(code.multiplier.dtype.name)
     struct = "output_stage" if multiplier == "int32_t" else "output_stage_real"
     name = code.function.name.removeprefix("rescale_")
     declared = Function(struct, _STRUCT.substitute(struct=struct, multiplier=multiplier))
-    finish = Function(
-        f"finish_{name}",
-        _FINISH.substitute(
-            name=f"finish_{name}",
-            accumulator=code.accumulator,
-            struct=struct,
-            rescale=code.function.name,
-        ),
-        (code.function, CLAMP, declared),
+    parts = ["finish", y.removesuffix("_t"), *(["wide_sum"] if wide else []), name]
+    text = _FINISH.substitute(
+        name="_".join(parts),
+        sum="int64_t" if wide else "int32_t",
+        struct=struct,
+        y=y,
+        multiplier=multiplier,
+        rescale=code.function.name,
+        cast="(int32_t)" if wide and code.accumulator == "int32_t" else "",
     )
     numbers = ", ".join(number(value) for value in (code.low, code.high, code.zero_point))
     return Stage(
         name=name,
         struct=struct,
-        finish=finish,
-        accumulator=code.accumulator,
+        finish=Function("_".join(parts), text, (NOINLINE, code.function, CLAMP, declared)),
         declaration=f"static const struct {struct} stage =\n"
         f"    {{@multiplier@, @shift@, {int(code.per_channel)}, {numbers}}};",
         arrays=(Array("multiplier", code.multiplier), Array("shift", code.shift)),

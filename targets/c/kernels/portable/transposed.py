@@ -84,9 +84,7 @@ static void ${name}(const ${x} *x, const ${w} *weights, const ${bias} *bias,
                             }
                         }
                     }
-                    for (k = 0; k < count; k++) {
-                        y[channel + k] = (${y})${finish}(${cast}acc[k], stage, channel + k);
-                    }
+                    ${finish}(acc, count, stage, channel, y + channel);
                 }
             }
             y += shape->filters;
@@ -101,8 +99,8 @@ def convolve_transposed(
     """Code of a transposed convolution."""
     tensor = layer.inputs[0]
     data = constants(tensor, layer.weights, 0, layer.bias, fold=False)
-    stage = output_stage(layer.rescale)
     x, y = c_type(tensor.dtype), c_type(layer.output.dtype)
+    stage = output_stage(layer.rescale, y, wide=data.wide)
     w, bias = c_type(data.weights.dtype.name), "int64_t" if data.wide else "int32_t"
     dot = dot_rows(x, w, wide=data.wide)
     name = function_name("transposed", x, w, bias, y, stage.name, wide=data.wide)
@@ -111,12 +109,11 @@ def convolve_transposed(
         x=x,
         w=w,
         bias=bias,
-        sum="int64_t" if data.wide else "int32_t",
+        sum=data.sum_type,
         y=y,
         stage=stage.struct,
         dot=dot.name,
         finish=stage.finish.name,
-        cast="(int32_t)" if data.wide and stage.accumulator == "int32_t" else "",
     )
     kept = np.int64 if data.wide else np.int32
     arrays = [Array("weights", data.weights), Array("bias", layer.bias.astype(kept)), *stage.arrays]

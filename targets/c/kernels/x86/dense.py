@@ -21,7 +21,7 @@ from intaglio.targets.c.kernels.x86.tiles import Reach, tile
 from intaglio.targets.c.network import Convolution
 
 #: Registers of channels of a tile, at most.
-_VECTORS = int(__import__('os').environ.get('VEC','4'))
+_VECTORS = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +69,10 @@ def dense(layer: Convolution, variant: str) -> Implementation | None:
 
 
 def dense_rows(
-    layer: Convolution, variant: str, around: Callable[[int], tuple[list[str], list[str]]], more: int
+    layer: Convolution,
+    variant: str,
+    around: Callable[[int], tuple[list[str], list[str]]],
+    more: int,
 ) -> Implementation | None:
     """A convolution row by row, from a ring of rows.
 
@@ -93,9 +96,7 @@ def dense_rows(
     before, behind = around(ring.bytes)
     body = ring.loop([*before, *body, *behind])
     arrays = (Array("weights", packed), Array("tail", tail.parameters))
-    return Implementation(
-        "\n".join(body), (*ring.functions, *functions), arrays, ring.bytes + more
-    )
+    return Implementation("\n".join(body), (*ring.functions, *functions), arrays, ring.bytes + more)
 
 
 def _isa(layer: Convolution, variant: str) -> Isa:
@@ -165,14 +166,14 @@ def _tiles(
     at = 0
     while at < len(blocks):
         block = blocks[at]
-        alike = [b for b in blocks[at:] if (b.vectors, b.channels) == (block.vectors, block.channels)]
-        size = _pixels(tail.isa, block.vectors, pixels)
+        alike = [
+            b for b in blocks[at:] if (b.vectors, b.channels) == (block.vectors, block.channels)
+        ]
+        size = _pixels(tail.isa, reach, block.vectors, pixels)
         full = tile(tail, reach, size, block.vectors, block.channels, count)
         functions.append(full)
         index = f"({block.first} + b * {block.vectors})" if len(alike) > 1 else str(block.first)
-        constants = (
-            f"@weights@ + {index} * {per_register}, @tail@ + {index} * {4 * lanes}"
-        )
+        constants = f"@weights@ + {index} * {per_register}, @tail@ + {index} * {4 * lanes}"
         target = f"to + {index} * {lanes}"
         inner = _pixel_loop(full.name, reach, pixels // size, size, constants, target, count)
         rest = pixels % size
@@ -207,12 +208,13 @@ def _source(reach: Reach, at: str) -> str:
     return f"x + {at}" if reach.direct else f"rows, {at}"
 
 
-def _pixels(isa: Isa, vectors: int, pixels: int) -> int:
-    # As many as registers hold, in tiles of about one size.
+def _pixels(isa: Isa, reach: Reach, vectors: int, pixels: int) -> int:
+    # Accumulators take at most half of the registers: gcc keeps two of some. Tiles of about one
+    # size have no small rest.
     if isa is AVX2:
-        most = {1: 6, 2: 5, 3: 3, 4: 3}[vectors]
+        most = {1: 6, 2: 5}[vectors]
     else:
-        most = int(__import__('os').environ.get('ACC','16')) // vectors
+        most = (12 if reach.direct else 16) // vectors
     return -(-pixels // -(-pixels // most))
 
 

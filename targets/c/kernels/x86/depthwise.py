@@ -263,7 +263,9 @@ def _avx2_tile(layer: Convolution, tail: Tail, plan: Plan, pixels: int, count: i
     step = layer.window.dilations[1] * layer.window.image[2]
     taps = [(r, k * step) for r in range(kh) for k in range(kw)]
     taps += taps[-1:] * (len(taps) % 2)
-    lines = [f"    __m256i a{p} = avx2_load(tail), b{p} = avx2_load(tail + 32);" for p in range(pixels)]
+    lines = [
+        f"    __m256i a{p} = avx2_load(tail), b{p} = avx2_load(tail + 32);" for p in range(pixels)
+    ]
     lines.append("    __m256i v, u, wa, wb, packed;")
     for pair in range(len(taps) // 2):
         for name, half in (("wa", 0), ("wb", 16)):

@@ -1,7 +1,7 @@
 """Parametric ReLU of int8: one multiplication of 32 bits for each element.
 
 A result is one of 256 and an element one of 256, so far fewer bits than those of the two rescales
-do: ``((x - z) * m + b) >> s`` with a multiplier for each sign. The constants are searched for each
+do: ``((x - z) * m + b) >> s`` with ``m`` and ``b`` for each sign. The constants are searched for each
 channel, and taken only where they give the very results of the two rescales for all 256 values.
 """
 
@@ -17,10 +17,12 @@ from intaglio.targets.c.kernels.portable.values import centered_values, rescaled
 from intaglio.targets.c.kernels.x86.blocks import elementwise, isa_of, lanes_of
 from intaglio.targets.c.kernels.x86.isa import Isa
 from intaglio.targets.c.kernels.x86.tails import pack
-from intaglio.targets.c.network import PRelu
+from intaglio.targets.c.network import PRelu, Rescale
 
 #: Registers after which constants may repeat, at most: they are all stored.
 _PERIODS = 16
+#: Constants of a lane: multiplier above and below zero, addend above and below zero, shift.
+_ROWS = 5
 
 
 def prelu(layer: PRelu, variant: str, budget: int) -> Implementation | None:
@@ -41,9 +43,12 @@ def prelu(layer: PRelu, variant: str, budget: int) -> Implementation | None:
     constants = _constants(layer, slopes.data.reshape(-1).astype(np.int64))
     if constants is None:
         return None
-    lanes = np.resize(constants.T, (period * isa.bits // 8, 4))
-    table = lanes.reshape(-1, isa.lanes, 4).transpose(0, 2, 1).astype(np.int32)
-    body = [f"{isa.type} v, {', '.join(f's{part}' for part in range(4))};"]
+    lanes = np.resize(constants.T, (period * isa.bits // 8, _ROWS))
+    table = lanes.reshape(-1, isa.lanes, _ROWS).transpose(0, 2, 1).astype(np.int32)
+    body = [
+        f"{isa.type} v, {', '.join(f's{part}' for part in range(4))};",
+        "__mmask16 below;" if isa.masks else f"{isa.type} below;",
+    ]
     for part in range(4):
         body += _part(isa, x.zero_point, part)
     body.append(f"packed = {pack(isa).name}(s0, s1, s2, s3);")
@@ -58,67 +63,60 @@ def prelu(layer: PRelu, variant: str, budget: int) -> Implementation | None:
 
 
 def _part(isa: Isa, zero: int, part: int) -> list[str]:
-    at = [f"{isa.load.name}(table + {(4 * part + which) * isa.lanes})" for which in range(4)]
-    lines = [f"v = {isa.op('sub_epi32', lanes_of(isa, 'a', part), isa.op('set1_epi32', str(zero)))};"]
+    rows = [f"{isa.load.name}(table + {(_ROWS * part + row) * isa.lanes})" for row in range(_ROWS)]
+    lines = [
+        f"v = {isa.op('sub_epi32', lanes_of(isa, 'a', part), isa.op('set1_epi32', str(zero)))};"
+    ]
     if isa.masks:
-        sign = isa.op("movepi32_mask", "v")
-        factor = isa.op("mask_mov_epi32", at[0], sign, at[1])
+        lines.append(f"below = {isa.op('movepi32_mask', 'v')};")
+        choices = [isa.op("mask_mov_epi32", rows[i], "below", rows[i + 1]) for i in (0, 2)]
     else:
-        sign = isa.op("srai_epi32", "v", "31")
-        factor = isa.op("blendv_epi8", at[0], at[1], sign)
-    summed = isa.op("add_epi32", isa.op("mullo_epi32", "v", factor), at[2])
-    return [*lines, f"s{part} = {isa.op('srav_epi32', summed, at[3])};"]
+        lines.append(f"below = {isa.op('srai_epi32', 'v', '31')};")
+        choices = [isa.op("blendv_epi8", rows[i], rows[i + 1], "below") for i in (0, 2)]
+    summed = isa.op("add_epi32", isa.op("mullo_epi32", "v", choices[0]), choices[1])
+    return [*lines, f"s{part} = {isa.op('srav_epi32', summed, rows[4])};"]
 
 
 def _constants(layer: PRelu, slopes: NDArray[np.int64]) -> NDArray[np.int64] | None:
-    # Multiplier above and below zero, addend and shift of each slope: [4, slopes].
+    # Multipliers and addends above and below zero, and the shift, of each slope: [5, slopes].
     values = centered_values(layer.inputs[0])
     above, below = values[values >= 0], values[values < 0]
-    low = max(layer.positive.minimum, layer.negative.minimum)
-    high = min(layer.positive.maximum, layer.negative.maximum)
-    for scale in (layer.positive, layer.negative):
-        if (scale.minimum, scale.maximum) != (low, high):
-            return None
-        if scale.zero_point != layer.positive.zero_point:
-            return None
-    zero, found = layer.positive.zero_point, []
-    one = _real(layer.positive.multiplier, layer.positive.shift)
-    step = _real(layer.negative.multiplier, layer.negative.shift)
+    one, two = layer.positive, layer.negative
+    if (one.minimum, one.maximum) != (two.minimum, two.maximum):
+        return None
+    wanted = rescaled(one, above)
+    found = []
     for slope in slopes.tolist():
+        wanted_below = rescaled(two, below * slope)
         for shift in range(22, 7, -1):
-            addend = (1 << (shift - 1)) + zero * (1 << shift)
-            up = _multiplier(above, rescaled(layer.positive, above), one, addend, shift, low, high)
-            wanted = rescaled(layer.negative, below * slope)
-            down = _multiplier(below, wanted, step * slope, addend, shift, low, high)
+            up = _formula(above, wanted, one, 1, shift)
+            down = _formula(below, wanted_below, two, slope, shift)
             if up is not None and down is not None:
-                found.append((up, down, addend, shift))
+                found.append((up[0], down[0], up[1], down[1], shift))
                 break
         else:
             return None
     return np.array(found, np.int64).T
 
 
-def _real(multiplier: NDArray[np.int64], shift: NDArray[np.int64]) -> float:
-    return math.ldexp(float(multiplier.item()), -int(shift.item()))
-
-
-def _multiplier(
-    values: NDArray[np.int64],
-    wanted: NDArray[np.int64],
-    scale: float,
-    addend: int,
-    shift: int,
-    low: int,
-    high: int,
-) -> int | None:
-    # The multiplier that gives the wanted results of all values, the nearest to the scale.
+def _formula(
+    values: NDArray[np.int64], wanted: NDArray[np.int64], rescale: Rescale, slope: int, shift: int
+) -> tuple[int, int] | None:
+    # Multiplier and addend that give the wanted results of all values. Two roundings move the
+    # borders between results by half a step of the first one, away from zero.
+    if not values.size:
+        return 0, 0
+    scale = slope * math.ldexp(float(rescale.multiplier.item()), -int(rescale.shift.item()))
     middle = round(math.ldexp(scale, shift))
-    for multiplier in (middle, *(middle + d for e in range(1, 9) for d in (e, -e))):
-        sums = values * multiplier + addend
-        if not sums.size:
-            return 0
-        if np.abs(values * multiplier).max() >= 1 << 31 or np.abs(sums).max() >= 1 << 31:
+    half = (1 << (shift - 1)) + rescale.zero_point * (1 << shift)
+    moved = round(math.ldexp(1.0, shift + 30 - int(rescale.shift.item())))
+    for multiplier in (middle, *(middle + d for e in range(1, 5) for d in (e, -e))):
+        if np.abs(values * multiplier).max() >= 1 << 31:
             return None
-        if np.array_equal(np.clip(sums >> shift, low, high), wanted):
-            return multiplier
+        for addend in (half, half - moved, half + moved):
+            sums = values * multiplier + addend
+            if np.abs(sums).max() >= 1 << 31:
+                return None
+            if np.array_equal(np.clip(sums >> shift, rescale.minimum, rescale.maximum), wanted):
+                return multiplier, addend
     return None

@@ -165,8 +165,10 @@ class Ring:
         first = "row" if strides[0] == 1 else f"row * {strides[0]}"
         step = self.window.dilations[0]
         reached = "r" if step == 1 else f"r * {step}"
-        source = f"x0 + (made - {top}) * {width * channels}" if top else (
-            f"x0 + made * {width * channels}"
+        source = (
+            f"x0 + (made - {top}) * {width * channels}"
+            if top
+            else (f"x0 + made * {width * channels}")
         )
         low = f"made >= {top} && " if top else ""
         return [

@@ -70,7 +70,9 @@ def _term(isa: Isa, x: Tensor, rescale: Rescale, up: int) -> tuple[list[str], in
     high, low = divmod(multiplier, 1 << down)
     first = 1 << (down - 1) if double or not exponent else 0
     second = 1 << (exponent - 1) if exponent else 0
-    if not np.array_equal(wanted, _formula(values, high, low, down, first, second, exponent, double)):
+    if not np.array_equal(
+        wanted, _formula(values, high, low, down, first, second, exponent, double)
+    ):
         return None
 
     def constant(value: int) -> str:

@@ -282,7 +282,9 @@ def _store(isa: Isa, offset: int, at: int, size: int, count: int) -> list[str]:
         value = f"_mm_unpackhi_epi64({value}, {value})"
     full, prefix = count == wide // 8, {512: "_mm512", 256: "_mm256"}.get(wide, "_mm")
     if isa.masks and not full:
-        mask = f"(__mmask{max(wide, 128) // 8}){hex((1 << count) - 1)}{'u' if count < 33 else 'ull'}"
+        mask = (
+            f"(__mmask{max(wide, 128) // 8}){hex((1 << count) - 1)}{'u' if count < 33 else 'ull'}"
+        )
         return [f"{prefix}_mask_storeu_epi8({to}, {mask}, {value});"]
     if full and wide == 64:
         return [f"_mm_storel_epi64((__m128i *)(void *)({to}), {value});"]

@@ -47,7 +47,9 @@ def named(prefix: str, lines: list[str], needs: tuple[Function, ...], head: str)
     return Function(name, "\n".join([head.replace("@", name), *lines]), needs)
 
 
-def tile(tail: Tail, reach: Reach, pixels: int, vectors: int, channels: int, pitch: int) -> Function:
+def tile(
+    tail: Tail, reach: Reach, pixels: int, vectors: int, channels: int, pitch: int
+) -> Function:
     """A tile.
 
     Args:
@@ -113,9 +115,7 @@ def _walk(reach: Reach, step: list[str]) -> list[str]:
 def _step(isa: Isa, reach: Reach, names: list[list[str]]) -> list[str]:
     # One word of every pixel times the weights of all channels.
     vectors, lanes = len(names[0]), isa.lanes
-    spread = [
-        isa.op("set1_epi32", f"x86_word(x + {p * reach.step})") for p in range(len(names))
-    ]
+    spread = [isa.op("set1_epi32", f"x86_word(x + {p * reach.step})") for p in range(len(names))]
     if reach.words:
         width = 2 * lanes
         half = "_mm256_loadu_si256" if lanes == 16 else "_mm_loadu_si128"
@@ -133,9 +133,7 @@ def _step(isa: Isa, reach: Reach, names: list[list[str]]) -> list[str]:
                     lines.append(f"{row[v]} = {isa.op('add_epi32', row[v], product)};")
         return [*lines, f"w += {vectors * width};"]
     width = 4 * lanes
-    lines = [
-        f"const {isa.type} w{v} = {isa.load.name}(w + {v * width});" for v in range(vectors)
-    ]
+    lines = [f"const {isa.type} w{v} = {isa.load.name}(w + {v * width});" for v in range(vectors)]
     lines.append(f"{isa.type} word;")
     for text, row in zip(spread, names, strict=True):
         if reach.direct:

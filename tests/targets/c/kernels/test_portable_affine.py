@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from intaglio.targets.c.kernels.portable.affine import affine
-from intaglio.targets.c.kernels.portable.prelu import affine_sides
+from intaglio.targets.c.kernels.portable.prelu import affine_sides, affine_slopes
 from intaglio.targets.c.kernels.portable.sums import affine_sum
 from intaglio.targets.c.network import PRelu, Rescale, Sum, Tensor
 from intaglio.transforms.fixed_point import Rounding, quantize_multiplier, rescale
@@ -90,10 +90,36 @@ def test_both_sides_of_a_prelu_are_exact_where_they_have_integers():
     assert min(seen) > 10
 
 
+@pytest.mark.parametrize("rounding", [Rounding.DOUBLE, Rounding.SINGLE])
+def test_slopes_have_integers_of_their_own(rounding):
+    random = np.random.default_rng(3)
+    for _ in range(10):
+        zero_point, zero = int(random.integers(-127, 128)), int(random.integers(-60, 60))
+        slopes = random.integers(-128, 128, (5, 1)).astype(np.int8)
+        form = form_of(random.uniform(0.1, 2) / 127, rounding, zero, -128, 127)
+        tensors = [Tensor("x", (5, 6), "int8", 1.0, zero_point)]
+        tensors.append(Tensor("slope", (5, 1), "int8", 1.0, 0, data=slopes))
+        output = Tensor("y", (5, 6), "int8", 1.0, zero)
+        found = affine_slopes(PRelu("prelu", tuple(tensors), output, (), form, form))
+        assert found is not None
+        v = EVERY[zero_point + 128 :: -1] - zero_point
+        v = v[v < 0]
+        sums = np.multiply.outer(found.factors.astype(np.int64), v) + found.offsets[:, None]
+        np.testing.assert_array_equal(sums, sums.astype(np.int32))
+        expected = applied(form, np.multiply.outer(slopes.reshape(-1).astype(np.int64), v))
+        np.testing.assert_array_equal(np.clip(sums >> found.places, -128, 127), expected)
+
+
 def test_what_no_line_gives_has_no_integers():
     bent = np.where(EVERY < 0, EVERY // 3, EVERY)
     assert affine([EVERY], bent, [1.0], -128, 127) is None
-    assert affine([EVERY], np.full(256, 5), [0.0], 5, 5) is None
+
+
+def test_a_constant_needs_no_factor():
+    found = affine([EVERY], np.full(256, 5), [0.3], 5, 5)
+    assert found is not None
+    np.testing.assert_array_equal(found.results([EVERY], 5, 5), np.full(256, 5))
+    assert affine([EVERY], np.full(256, -7), [0.3], -128, 127, 20).offset == -7 << 20
 
 
 def test_rails_leave_the_line_free():

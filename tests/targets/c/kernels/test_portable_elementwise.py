@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from intaglio.errors import InternalError
 from intaglio.targets.c.kernels.choose import implement
 from intaglio.targets.c.kernels.portable.broadcasting import nest_of
+from intaglio.targets.c.kernels.portable.prelu import affine_sides, affine_slopes
 from intaglio.targets.c.kernels.portable.requantization import (
     TABLE_ELEMENTS,
     affine_requantization,
@@ -221,17 +223,38 @@ def test_prelus(capfd):
     )
     for rounding, (shape, slopes), wide in itertools.product(ROUNDINGS, shapes, (True, False)):
         dtype = "int16" if wide else "int8"
-        result = str(batch.random.choice(DTYPES))
+        result = str(batch.random.choice(DTYPES)) if wide else "int8"
         positive = batch.rescale(rounding, int(batch.random.integers(28, 36)), result)
-        negative = batch.rescale(rounding, int(batch.random.integers(28, 48)), result)
-        object.__setattr__(negative, "zero_point", positive.zero_point)
-        object.__setattr__(negative, "minimum", positive.minimum)
-        object.__setattr__(negative, "maximum", positive.maximum)
+        negative = batch.rescale(rounding, int(batch.random.integers(28, 44)), result)
+        scale = {"multiplier": negative.multiplier, "shift": negative.shift}
+        negative = dataclasses.replace(positive, **scale)
         slope_tensor = batch.tensor(batch.integers(dtype, slopes), 0, constant=True)
         output = batch.output(shape, result, positive.zero_point)
         name = f"prelu {len(batch.layers)}"
         inputs = (batch.operand(dtype, shape), slope_tensor)
         batch.add(PRelu(name, inputs, output, (), positive, negative))
+    batch.check(capfd)
+
+
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+def test_prelus_of_usual_scales(capfd, rounding):
+    # The ways to have the negative side: integers for all products, for each slope, or none.
+    batch = Batch(11)
+    ways = set()
+    every = np.arange(-128, 128, dtype=np.int8)
+    for shift, slopes in itertools.product((37, 38), (every[140::16], every[::37], every[::3])):
+        form = batch.rescale(rounding, 32, "int8", int(batch.random.integers(1 << 30, 1 << 31)))
+        multiplier = batch.random.integers(1 << 30, 1 << 31, 1)
+        negative = dataclasses.replace(form, multiplier=multiplier, shift=np.array([shift]))
+        x = batch.tensor(np.repeat(every[:, None], slopes.size, 1), int(batch.random.integers(100)))
+        slope = batch.tensor(slopes, 0, constant=True)
+        output = batch.output(x.shape, "int8", form.zero_point)
+        name = f"prelu {len(batch.layers)}"
+        layer = batch.add(PRelu(name, (x, slope), output, (), form, negative))
+        both, each = affine_sides(layer), affine_slopes(layer)
+        assert both[0] is not None
+        ways.add("all" if both[1] is not None else "each" if each is not None else "none")
+    assert {"all", "each"} <= ways
     batch.check(capfd)
 
 

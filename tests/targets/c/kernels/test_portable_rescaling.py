@@ -99,9 +99,9 @@ def int32_cases(rng, shifts):
     ("function", "reference", "shifts"),
     [
         (module.DOUBLE, rescale_double, (2, 62)),
-        (module.DOUBLE_HIGH, rescale_double, (33, 62)),
+        (module.DOUBLE_HIGH, rescale_double, (32, 62)),
         (module.SINGLE, rescale_single, (2, 62)),
-        (module.SINGLE_HIGH, rescale_single, (33, 62)),
+        (module.SINGLE_HIGH, rescale_single, (32, 62)),
     ],
     ids=lambda value: getattr(value, "name", None),
 )
@@ -148,18 +148,18 @@ def test_real(library):
     np.testing.assert_array_equal(got, saturated(expected))
 
 
-def test_the_upper_half_is_enough_where_shifts_are_33_and_more():
+def test_the_upper_half_is_enough_where_shifts_are_32_and_more():
     scale = np.array([1 << 30, 0, 1 << 30])
     for rounding, plain, high in (
         (Rounding.DOUBLE, module.DOUBLE, module.DOUBLE_HIGH),
         (Rounding.SINGLE, module.SINGLE, module.SINGLE_HIGH),
     ):
         # A multiplier of 0 comes with shift 31, which counts for nothing.
-        code = rescaling(Rescale(rounding, scale, np.array([33, 31, 62])))
+        code = rescaling(Rescale(rounding, scale, np.array([32, 31, 62])))
         assert code.function is high
-        assert code.shift.tolist() == [33, 62, 62]
-        assert rescaling(Rescale(rounding, scale, np.array([32, 31, 62]))).function is plain
-        kept = rescaling(Rescale(rounding, scale, np.array([33, 31, 62])), high=False)
+        assert code.shift.tolist() == [32, 62, 62]
+        assert rescaling(Rescale(rounding, scale, np.array([31, 31, 62]))).function is plain
+        kept = rescaling(Rescale(rounding, scale, np.array([32, 31, 62])), high=False)
         assert kept.function is plain
 
 
