@@ -247,7 +247,8 @@ def counted(console: Console, found: Sequence[BoardBench]) -> None:
     console.print(table)
     for each in found:
         worst = sorted(each.run.layers, key=lambda layer: -layer.instructions)[:_WORST_LAYERS]
-        layers = _table(f"most on {each.run.board}", right=("instructions", "share"))
+        title = f"most in {each.artifact} on {each.run.board}"
+        layers = _table(title, right=("instructions", "share"))
         for layer in worst:
             layers.add_row(
                 escape(shorten(each.layers[layer.index], _NAME)),
@@ -259,8 +260,8 @@ def counted(console: Console, found: Sequence[BoardBench]) -> None:
         run = found[0].run
         exactly = "exactly" if run.resolution == 1 else f"to {run.resolution:g}"
         console.print(
-            f"instructions of one inference, counted {exactly}, mean of {len(run.instructions)} "
-            f"random inputs; bytes; flash with the frame that runs it; {run.compiler}, "
+            f"instructions of one inference, counted {exactly}, on random inputs, mean of "
+            f"{len(run.instructions)}; bytes; flash with the frame that runs it; {run.compiler}, "
             f"{run.options.optimization}, {run.emulator}",
             highlight=False,
             markup=False,

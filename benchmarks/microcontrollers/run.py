@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import intaglio
-import numpy as np
+from intaglio.benchmarking_boards import expected_outputs
 from intaglio.bundle import Bundle
 from intaglio.errors import IntaglioError
 from intaglio.targets.c.boards import (
@@ -28,6 +28,7 @@ from intaglio.targets.c.boards import (
     measure,
     require_toolchain,
 )
+from intaglio.timing_contestants import random_inputs
 
 from benchmarks.common import (
     MissingDataError,
@@ -109,26 +110,15 @@ def measure_network(bundle: Bundle, board: Board, optimization: str) -> BoardRun
         ToolError: The toolchain is missing, or something fails.
     """
     artifact = bundle.artifact("c")
-    reference = bundle.session("onnx-integer")
-    rng = np.random.default_rng(0)
-    inputs, expected = [], []
-    for _ in range(SAMPLES):
-        sample = {}
-        for spec in artifact.inputs:
-            limits = np.iinfo(spec.dtype)
-            shape = [int(d) for d in spec.shape]
-            sample[spec.name] = rng.integers(limits.min, limits.max, shape, spec.dtype, True)
-        found = reference.run(sample)
-        inputs.append(list(sample.values()))
-        expected.append([found[spec.name] for spec in artifact.outputs])
+    samples = [random_inputs(artifact.inputs, seed) for seed in range(SAMPLES)]
     source = bundle.folder / artifact.path
     return measure(
         board,
         source.parent,
         source.stem,
-        inputs,
+        [[sample[spec.name] for spec in artifact.inputs] for sample in samples],
         artifact.outputs,
-        expected=expected,
+        expected=expected_outputs(bundle, artifact, samples),
         layers=True,
         options=BuildOptions(optimization, nano=True),
     )

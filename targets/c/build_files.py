@@ -100,6 +100,7 @@ project. The kernels for the processor are chosen by what the compiler is told o
 
 Arena: working memory. Inputs and outputs lie in your own memory and are not counted. All tensors
 that live at once take {peak:,} bytes at the peak, none sharing memory and without scratch memory.
+{_slower(layouts)}
 
 | tensor | type | shape | scale | zero point |
 |---|---|---|---|---|
@@ -112,6 +113,22 @@ that live at once take {peak:,} bytes at the peak, none sharing memory and witho
 Define `{upper}_TAP(index, output, bytes)` before `{name}.c` is compiled to see the output of each
 layer.
 """
+
+
+def _slower(layouts: Mapping[str, Layout]) -> str:
+    """Which layers could be faster with more memory."""
+    lines = [
+        f"- {BY_NAME[key].title}: {', '.join(f'`{name}`' for name in layout.slower)}"
+        for key, layout in layouts.items()
+        if layout.slower
+    ]
+    if not lines:
+        return ""
+    listed = "\n".join(lines)
+    return (
+        "\nLayers with a kernel that needs less memory than the fastest one, which `--set "
+        f"c.memory=fast` takes:\n\n{listed}\n"
+    )
 
 
 def _example(network: Network) -> str:

@@ -48,7 +48,10 @@ _MAIN = Template("""\
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #define ${upper}_TAP(index, output, bytes) \\
     if (wanted[index]) { fwrite(output, 1, bytes, stdout); }
@@ -56,21 +59,28 @@ static const char wanted[] = {${wanted}};
 #include "${name}.c"
 
 #define GUARD 0x5A
-#define ALIGN __attribute__((aligned(16)))
+#define GUARDS 16
 
-/* Guards stand around what the code may write; tensors of the caller begin one element behind a
-   multiple of 16 bytes. */
-static uint8_t memory[16 + ${upper}_ARENA_BYTES + 16] ALIGN;
-${buffers}
-
-static int is_guarded(const void *from, size_t count)
+/* Memory that ends where no access is allowed, with guard bytes before it. */
+static uint8_t *place(size_t bytes)
 {
-    const uint8_t *at = (const uint8_t *)from;
-    while (count > 0 && *at == GUARD) {
-        at++;
-        count--;
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    const size_t size = (bytes + GUARDS + page - 1) / page * page;
+    uint8_t *start = (uint8_t *)mmap(
+        NULL, size + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (start == (uint8_t *)MAP_FAILED || mprotect(start + size, page, PROT_NONE) != 0) {
+        exit(98);
     }
-    return count == 0;
+    memset(start, GUARD, size);
+    return start + size - bytes;
+}
+
+static int is_guarded(const uint8_t *from)
+{
+    size_t i;
+    for (i = 1; i <= GUARDS && from[-(ptrdiff_t)i] == GUARD; i++) {
+    }
+    return i > GUARDS;
 }
 
 /* What the plugin that counts instructions watches. */
@@ -81,10 +91,10 @@ static __attribute__((noinline)) void mark(void)
 
 int main(void)
 {
-    uint8_t *const arena = memory + 16;
+    uint8_t *const arena = place(${upper}_ARENA_BYTES);
+${places}
     for (;;) {
         int code;
-        memset(memory, GUARD, sizeof memory);
         memset(arena, 0xA5, ${upper}_ARENA_BYTES);
 ${prepare}
         mark();
@@ -93,7 +103,7 @@ ${prepare}
         if (code != 0) {
             return 100 + code;
         }
-        if (!is_guarded(memory, 16) || !is_guarded(arena + ${upper}_ARENA_BYTES, 16)) {
+        if (!is_guarded(arena)${guarded}) {
             return 99;
         }
 ${finish}
@@ -218,36 +228,33 @@ class Emulated:
         return behind - before
 
     def _main(self, name: str, layers: Sequence[Port]) -> str:
-        buffers, prepare, arguments, finish = [], [], [], []
-        for place, (port, is_input) in enumerate(
-            [*((port, True) for port in self.inputs), *((port, False) for port in self.outputs)]
-        ):
-            kind, array = _TYPES[port.dtype], port.empty()
-            buffer, count = f"tensor_{place}", array.size
-            buffers.append(f"static {kind} {buffer}[1 + {count} + 16] ALIGN;")
-            arguments.append(f"{buffer} + 1, {array.nbytes}u")
+        places, prepare, arguments, guarded, finish = [], [], [], [], []
+        border = [
+            *((port, True) for port in self.inputs),
+            *((port, False) for port in self.outputs),
+        ]
+        for number, (port, is_input) in enumerate(border):
+            kind, bytes_, tensor = _TYPES[port.dtype], port.empty().nbytes, f"tensor_{number}"
+            places.append(f"{kind} *const {tensor} = ({kind} *)(void *)place({bytes_});")
+            arguments.append(f"{tensor}, {bytes_}u")
             if is_input:
                 prepare += [
-                    f"if (fread({buffer} + 1, sizeof({kind}), {count}, stdin) != {count}) {{",
+                    f"if (fread({tensor}, 1, {bytes_}, stdin) != {bytes_}) {{",
                     "    return 0;",
                     "}",
                 ]
-                continue
-            prepare.append(f"memset({buffer}, GUARD, sizeof {buffer});")
-            finish += [
-                f"if (!is_guarded({buffer}, sizeof({kind}))",
-                f"    || !is_guarded({buffer} + 1 + {count}, 16 * sizeof({kind}))) {{",
-                "    return 99;",
-                "}",
-                f"fwrite({buffer} + 1, sizeof({kind}), {count}, stdout);",
-            ]
+            else:
+                prepare.append(f"memset({tensor}, GUARD, {bytes_});")
+                guarded.append(f" || !is_guarded((const uint8_t *){tensor})")
+                finish.append(f"fwrite({tensor}, 1, {bytes_}, stdout);")
         return _MAIN.substitute(
             name=name,
             upper=name.upper(),
             wanted=", ".join(str(int(port in self.inner)) for port in layers) or "0",
-            buffers="\n".join(buffers),
+            places="\n".join(f"    {line}" for line in places),
             prepare="\n".join(f"        {line}" for line in prepare),
             arguments=", ".join(arguments),
+            guarded="".join(guarded),
             finish="\n".join(f"        {line}" for line in finish),
         )
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from intaglio.targets.c.kernels.base import Implementation
-from intaglio.targets.c.kernels.choose import implement
+from intaglio.targets.c.kernels.choose import implement, implement_within
 from intaglio.targets.c.memory import Buffer, Plan, live_bytes, plan_memory
-from intaglio.targets.c.network import Layer, Network, Tensor
+from intaglio.targets.c.network import Network, Tensor
+from intaglio.targets.c.variants import BY_NAME
 
 #: An arena may be this much larger than the live tensors at their peak, for scratch memory.
 _ALLOWANCE = 1.05
+#: Scratch memory up to this lies on the stack of a processor that has large ones.
+_STACK_BYTES = 1 << 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,9 +26,10 @@ class Layout:
         implementations: One for each layer.
         plan: The arena.
         offsets: Offset of each tensor in the arena; those of the caller are not there.
-        scratch: Offset of each layer's scratch memory, None where it has none.
+        scratch: Offset of each layer's scratch memory, None where it has none in the arena.
         live_peak: Largest sum of the bytes of tensors that live at one layer, none sharing memory,
             without scratch: what an interpreter's arena needs at least.
+        slower: Layers that got a slower kernel, since the fastest needs more scratch memory.
     """
 
     variant: str
@@ -34,13 +38,10 @@ class Layout:
     offsets: Mapping[Tensor, int]
     scratch: tuple[int | None, ...]
     live_peak: int
+    slower: tuple[str, ...] = ()
 
 
-def lay_out(
-    network: Network,
-    variant: str,
-    choose: Callable[[Layer, str, int], Implementation] = implement,
-) -> Layout:
+def lay_out(network: Network, variant: str, *, spend: bool = False) -> Layout:
     """Chooses kernels and places tensors.
 
     Kernels are asked twice: with no scratch memory to spare, which tells what shares memory, then
@@ -50,34 +51,41 @@ def lay_out(
     Args:
         network: The network.
         variant: Name of the processor.
-        choose: Gives the implementation of a layer.
+        spend: Take the fastest kernels, even if their scratch memory enlarges the arena.
 
     Returns:
         The layout.
     """
-    steps = len(network.layers)
+    roomy = BY_NAME[variant].roomy
+    select = implement if spend or roomy else implement_within
     spans = lifetimes(network)
     peak = live_peak(network)
-    frugal = [choose(layer, variant, 0) for layer in network.layers]
+    limit = int(peak * _ALLOWANCE)
+    frugal = [implement(layer, variant, 0) for layer in network.layers]
+    live = live_bytes(_tensor_buffers(spans, _shared(network, spans, frugal)), len(network.layers))
     best: Layout | None = None
     for share in (1.0, 0.85, 0.6, 0.3, 0.0):
-        chosen = frugal
-        if share:
-            groups = _shared(network, spans, frugal)
-            live = live_bytes(_tensor_buffers(spans, groups), steps)
-            limit = max(int(peak * _ALLOWANCE), *live) if live else 0
-            budgets = [int((limit - bytes_) * share) // 16 * 16 for bytes_ in live]
-            chosen = [
-                choose(layer, variant, budget)
-                for layer, budget in zip(network.layers, budgets, strict=True)
-            ]
-        layout = _place(network, variant, spans, chosen, peak)
+        budgets = [max(0, int((limit - taken) * share)) // 16 * 16 for taken in live]
+        chosen = [
+            select(layer, variant, budget)
+            for layer, budget in zip(network.layers, budgets, strict=True)
+        ]
+        layout = _place(network, variant, spans, chosen, budgets, peak)
         if best is None or layout.plan.bytes < best.plan.bytes:
             best = layout
-        if layout.plan.bytes <= max(int(peak * _ALLOWANCE), layout.live_peak):
-            return layout
+        if best.plan.bytes <= limit:
+            break
     assert best is not None
-    return best
+    return dataclasses.replace(best, slower=_slower(network, best, frugal))
+
+
+def _slower(network: Network, layout: Layout, fastest: Sequence[Implementation]) -> tuple[str, ...]:
+    """Layers whose kernel has less scratch memory than the fastest one wants at least."""
+    return tuple(
+        layer.name
+        for layer, code, best in zip(network.layers, layout.implementations, fastest, strict=True)
+        if code.scratch < best.scratch
+    )
 
 
 def lifetimes(network: Network) -> dict[Tensor, tuple[int, int]]:
@@ -149,12 +157,18 @@ def _place(
     variant: str,
     spans: Mapping[Tensor, tuple[int, int]],
     implementations: Sequence[Implementation],
+    budgets: Sequence[int],
     peak: int,
 ) -> Layout:
+    roomy = BY_NAME[variant].roomy
     owner = _shared(network, spans, implementations)
     tensors = _tensor_buffers(spans, owner)
     roots = [tensor for tensor in spans if owner[tensor] is tensor]
-    using = [step for step, code in enumerate(implementations) if code.scratch]
+    using = [
+        step
+        for step, (code, budget) in enumerate(zip(implementations, budgets, strict=True))
+        if code.scratch and not (roomy and budget < code.scratch <= _STACK_BYTES)
+    ]
     scratch = [
         Buffer(f"scratch of {network.layers[step].name}", implementations[step].scratch, step, step)
         for step in using

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import field_validator
 
@@ -21,10 +21,13 @@ class CConfig(TargetConfig):
             ``neon``, ``dsp``, by commas; plain C (``portable``) is always there. Fewer make
             smaller files.
         prefix: Name of the files and functions; the name of the model's file where empty.
+        memory: ``small`` keeps the arena within 5 % of the tensors that live at once, and takes a
+            slower kernel where the fastest needs more; ``fast`` always takes the fastest.
     """
 
     variants: tuple[str, ...] = _NAMES
     prefix: str = ""
+    memory: Literal["small", "fast"] = "small"
 
     @field_validator("variants", mode="before")
     @classmethod

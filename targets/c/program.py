@@ -16,7 +16,7 @@ from intaglio.targets.c.kernels.base import Array, Function, Implementation
 from intaglio.targets.c.lifetimes import Layout
 from intaglio.targets.c.literals import c_type
 from intaglio.targets.c.naming import identifier
-from intaglio.targets.c.network import Layer, Network, Tensor
+from intaglio.targets.c.network import Network, Tensor
 
 _PLACEHOLDER = re.compile(r"@(\w+)@")
 
@@ -68,7 +68,7 @@ class _Writer:
             for step, layer in enumerate(network.layers)
         ]
         self._uses_scratch = [
-            any(layout.implementations[step].scratch for layout in layouts.values())
+            any(layout.scratch[step] is not None for layout in layouts.values())
             for step in range(len(network.layers))
         ]
 
@@ -79,7 +79,8 @@ class _Writer:
         for variant, layout in self._layouts.items():
             code = layout.implementations[step]
             self._collect(code.functions, variant)
-            bodies.append((variant, self._body(layer, code, variant)))
+            own = code.scratch if layout.scratch[step] is None else 0
+            bodies.append((variant, self._body(step, code, variant, own)))
         arguments = [
             f"const {c_type(tensor.dtype)} *x{place}"
             for place, tensor in enumerate(layer.inputs)
@@ -95,8 +96,9 @@ class _Writer:
             f"{unused}{self._guards.choose(bodies)}\n}}"
         )
 
-    def _body(self, layer: Layer, code: Implementation, variant: str) -> str:
+    def _body(self, step: int, code: Implementation, variant: str, on_stack: int) -> str:
         """Statements of one variant, with the names of the arrays."""
+        layer = self._network.layers[step]
         constants = [
             Array(f"x{place}", np.asarray(tensor.data))
             for place, tensor in enumerate(layer.inputs)
@@ -107,6 +109,10 @@ class _Writer:
             f"const {c_type(str(array.data.dtype.name))} *x{array.name[1:]} = {names[array.name]};"
             for array in constants
         ]
+
+        if on_stack:
+            declared = "" if self._uses_scratch[step] else "uint8_t *"
+            lines += [f"ALIGNED uint8_t room[{on_stack}];", f"{declared}scratch = room;"]
 
         def name(match: re.Match[str]) -> str:
             if match.group(1) not in names:

@@ -41,19 +41,22 @@ class Sources:
     constant_bytes: Mapping[str, int]
 
 
-def write_sources(network: Network, variants: Collection[str] | None = None) -> Sources:
+def write_sources(
+    network: Network, variants: Collection[str] | None = None, *, spend: bool = False
+) -> Sources:
     """Writes a network.
 
     Args:
         network: The network.
         variants: Names of the processors to have kernels for; None for all. ``portable`` always is.
+        spend: Take the fastest kernels, even if their scratch memory enlarges the arena.
 
     Returns:
         The files ``<name>.c``, ``<name>.h`` and ``<name>_weights.c``, and what they need.
     """
     wanted = {v.name for v in VARIANTS} if variants is None else {*variants, "portable"}
     guards = Guards(network.name.upper(), wanted)
-    layouts = {variant.name: lay_out(network, variant.name) for variant in guards.variants}
+    layouts = {v.name: lay_out(network, v.name, spend=spend) for v in guards.variants}
     store = ArrayStore(network.name)
     code = program(network, layouts, guards, store, ATTRIBUTES)
     return Sources(

@@ -70,7 +70,9 @@ class C(Target):
             network = self._grouped(prepared, role).network
             if network is None:
                 raise InternalError(f"'{role}' was not checked")
-            written = write_sources(network, self._options.variants)
+            written = write_sources(
+                network, self._options.variants, spend=self._options.memory == "fast"
+            )
             for name, text in written.files.items():
                 (folder / name).write_text(text, encoding="utf-8", newline="\n")
             data = record(network, written.layouts, written.constant_bytes)

@@ -16,6 +16,7 @@ class Variant:
         base: The variant whose kernels it uses where it has none of its own; None for portable.
         title: In words.
         flags: What makes gcc and clang compile for it on a machine of its kind.
+        roomy: Its programs have stacks of megabytes: scratch memory may lie there.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Variant:
     base: str | None
     title: str
     flags: tuple[str, ...] = ()
+    roomy: bool = False
 
 
 #: Most specialised first: the first whose condition holds is compiled.
@@ -44,8 +46,17 @@ VARIANTS: tuple[Variant, ...] = (
             "-mavx512vnni",
             "-mavx512vbmi",
         ),
+        roomy=True,
     ),
-    Variant("avx2", "defined(__AVX2__)", "immintrin.h", "portable", "x86 with AVX2", ("-mavx2",)),
+    Variant(
+        "avx2",
+        "defined(__AVX2__)",
+        "immintrin.h",
+        "portable",
+        "x86 with AVX2",
+        ("-mavx2",),
+        roomy=True,
+    ),
     Variant(
         "mve",
         "defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1)",
@@ -60,6 +71,7 @@ VARIANTS: tuple[Variant, ...] = (
         "neon",
         "AArch64 with dot product",
         ("-march=armv8.2-a+dotprod",),
+        roomy=True,
     ),
     Variant(
         "neon",
@@ -67,6 +79,7 @@ VARIANTS: tuple[Variant, ...] = (
         "arm_neon.h",
         "portable",
         "AArch64 with NEON",
+        roomy=True,
     ),
     Variant(
         "dsp",

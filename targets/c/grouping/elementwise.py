@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from intaglio.passes.lower.refused import RefusedError
 from intaglio.targets.c.grouping.reader import Begun, Grouping, Reader
+from intaglio.targets.c.grouping.shapes import Freedom
 from intaglio.targets.c.grouping.stages import output_stage, plain_stage
 from intaglio.targets.c.network import Extreme, Multiplication, PRelu, Sum, Tensor
 
@@ -62,7 +63,7 @@ def _begin(reader: Reader, node: ir.Node, operands: Sequence[Tensor], dtype: str
                 f"result of one input, {list(shape)}",
                 "make constants independent of the batch",
             )
-    return reader.begin(operands, reader.new(node.outputs[0], dtype, free=False), node)
+    return reader.begin(operands, reader.new(node.outputs[0], dtype, Freedom.NONE), node)
 
 
 def _of_rank(tensor: Tensor, rank: int) -> Tensor:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from intaglio.passes.dialect.functions import SPECIFICATIONS
 from intaglio.targets.c.grouping.moves import transposed
 from intaglio.targets.c.grouping.reader import Grouping, Reader
+from intaglio.targets.c.grouping.shapes import Freedom
 from intaglio.targets.c.network import (
     Border,
     InterpolatedTable,
@@ -97,13 +98,14 @@ def _on_last_axis(reader: Reader, node: ir.Node, axis: int) -> tuple[Tensor, Ten
         Input and output of the layer, and what is to be called behind it.
     """
     value = node.outputs[0]
-    source = reader.shaped(node.inputs[0])
     shape = reader.shape(value)
-    target = reader.new(value, free=False)
+    target = reader.new(value, freedom=Freedom.ROWS)
     order = [a for a in range(len(shape)) if a != axis] + [axis]
     back = [int(a) for a in np.argsort(order)]
     if order == sorted(order):
+        source = reader.in_rows(node.inputs[0])
         return source, target, _Finish(reader, node, target, target, back)
+    source = reader.tensor(node.inputs[0])
     turned = [shape[a] for a in order]
     moved = reader.part(source, f"{source.name}_turned", turned)
     transposed(reader, node, source, moved, shape, order)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import onnx_ir as ir
 
 from intaglio.targets.c.grouping.reader import Begun, Reader
+from intaglio.targets.c.grouping.shapes import Freedom
 from intaglio.targets.c.network import Block, Layer, Move, Tensor
 
 
@@ -16,8 +17,7 @@ def for_each_image(
     value: ir.Value,
     nodes: tuple[ir.Node, ...],
     make: Callable[[Begun], Layer],
-    *,
-    free: bool = True,
+    freedom: Freedom = Freedom.ANY,
 ) -> None:
     """Appends what makes ``value``: one layer, or one for each image.
 
@@ -27,12 +27,12 @@ def for_each_image(
         value: The result, four-dimensional; its first axis counts the images.
         nodes: What the layer stands for.
         make: Gives the layer of one image.
-        free: The layer does not go by the shapes of its tensors.
+        freedom: Which shapes of its result the layer does not mind.
     """
     shape = reader.shape(value)
     batch = shape[0]
     if batch == 1:
-        target = reader.new(value, free=free)
+        target = reader.new(value, freedom=freedom)
         reader.layers.append(make(reader.begin([source], target, *nodes)))
         return
     target = reader.new(value)

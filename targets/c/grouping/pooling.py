@@ -7,6 +7,7 @@ import onnx_ir as ir
 from intaglio.targets.c.grouping.functions import constants
 from intaglio.targets.c.grouping.images import for_each_image
 from intaglio.targets.c.grouping.reader import Begun, Grouping, Reader
+from intaglio.targets.c.grouping.shapes import Freedom
 from intaglio.targets.c.grouping.stages import integers, output_stage
 from intaglio.targets.c.grouping.windows import read_window
 from intaglio.targets.c.network import Pool, Reduction, ResizeLinear
@@ -43,8 +44,7 @@ def _reduced(reader: Reader, node: ir.Node) -> tuple[Begun, tuple[int, ...]]:
     offset = len(source.shape) - len(shape)
     stated = {int(axis) % len(shape) for axis in reader.numbers(node.inputs[1]).reshape(-1)}
     axes = tuple(axis + offset for axis in sorted(stated) if axis + offset >= 0)
-    target = reader.new(node.outputs[0], free=False)
-    return reader.begin([source], target, node), axes
+    return reader.begin([source], reader.new(node.outputs[0]), node), axes
 
 
 def _resize(reader: Reader, node: ir.Node) -> None:
@@ -56,7 +56,7 @@ def _resize(reader: Reader, node: ir.Node) -> None:
         value,
         (node,),
         lambda begun: ResizeLinear(*begun, taps),
-        free=False,
+        Freedom.NONE,
     )
 
 

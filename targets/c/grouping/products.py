@@ -86,17 +86,19 @@ def _many_matrices(
     parts: list[Tensor] = []
     blocks: list[Block] = []
     matrices = weight.reshape(-1, depth, channels)
+    nodes = (*sums.nodes, rescale)
     for index, matrix in enumerate(matrices):
         used = [(place, first) for place, (first, second) in enumerate(pairs) if second == index]
         name = f"{value.name}_{index}"
-        taken = reader.part(source, f"{name}_input", (len(used), rows, depth))
         size, result = rows * depth, rows * channels
-        copies = [
-            Block(0, (size,), (1,), first * size, (1,), at * size)
-            for at, (_, first) in enumerate(used)
-        ]
-        nodes = (*sums.nodes, rescale)
-        reader.layers.append(Move(*reader.begin([source], taken, *nodes), tuple(copies)))
+        taken = source
+        if [first for _, first in used] != list(range(math.prod(shape[:-2]))):
+            taken = reader.part(source, f"{name}_input", (len(used), rows, depth))
+            copies = [
+                Block(0, (size,), (1,), first * size, (1,), at * size)
+                for at, (_, first) in enumerate(used)
+            ]
+            reader.layers.append(Move(*reader.begin([source], taken, *nodes), tuple(copies)))
         made = reader.part(target, name, (len(used), rows, channels))
         begun = reader.begin([taken], made, *nodes)
         reader.layers.append(_connected(reader, begun, matrix, sums, stage))

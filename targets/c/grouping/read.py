@@ -19,7 +19,8 @@ from intaglio.targets.c.grouping import (
     positions,
     rescales,
 )
-from intaglio.targets.c.grouping.reader import Grouping, Reader, Wish
+from intaglio.targets.c.grouping.reader import Grouping, Reader
+from intaglio.targets.c.grouping.shapes import Wish
 from intaglio.targets.c.naming import identifier
 from intaglio.targets.c.network import Network
 from intaglio.targets.integer_graph import Measured

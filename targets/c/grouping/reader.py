@@ -20,6 +20,7 @@ from intaglio.passes.annotations import get_quantization, get_source_value
 from intaglio.passes.lower.refused import RefusedError
 from intaglio.passes.operators import sole_consumer
 from intaglio.passes.provenance import sources
+from intaglio.targets.c.grouping.shapes import Freedom, Wish
 from intaglio.targets.c.network import Block, Layer, Move, Tensor
 from intaglio.targets.integer_graph import IntegerGraph, Measured, required
 
@@ -27,14 +28,6 @@ from intaglio.targets.integer_graph import IntegerGraph, Measured, required
 NARROW = ("int8", "int16")
 
 Begun = tuple[str, tuple[Tensor, ...], Tensor, tuple[str, ...]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Wish:
-    """Name and shape that a tensor is to have instead of those of its graph value."""
-
-    name: str
-    shape: tuple[int, ...]
 
 
 class Reader(IntegerGraph):
@@ -65,7 +58,7 @@ class Reader(IntegerGraph):
         self._tensors: dict[ir.Value, Tensor] = {}
         self._wishes = dict(wishes or {})
         self._keys: dict[Tensor, str] = {}
-        self._free: set[Tensor] = set()
+        self._freedom: dict[Tensor, Freedom] = {}
         self._shapes_read: dict[Tensor, Counter[tuple[int, ...]]] = {}
         self._copies: dict[tuple[Tensor, tuple[int, ...], int], Tensor] = {}
         self._names = {str(v.name) for v in (*model.graph.inputs, *model.graph.outputs)}
@@ -117,6 +110,14 @@ class Reader(IntegerGraph):
             return tensor
         return self._copy(tensor, shape, tensor.zero_point, value)
 
+    def in_rows(self, value: ir.Value | None) -> Tensor:
+        """The tensor of a graph value with the last axis that the graph has, or a copy of it."""
+        value = required(value)
+        tensor = self.tensor(value)
+        if tensor.shape[-1:] == self.shape(value)[-1:]:
+            return tensor
+        return self.shaped(value)
+
     def centered(self, value: ir.Value | None, zero_point: int, *, shaped: bool = False) -> Tensor:
         """A tensor whose integers are read with a certain zero point.
 
@@ -155,14 +156,14 @@ class Reader(IntegerGraph):
         origin = () if node is None else tuple(sources(node))
         self.layers.append(Move(target.name, (tensor,), target, origin, (whole,)))
 
-    def new(self, value: ir.Value, dtype: str = "", *, free: bool = True) -> Tensor:
+    def new(self, value: ir.Value, dtype: str = "", freedom: Freedom = Freedom.ANY) -> Tensor:
         """The tensor of what a layer computes.
 
         Args:
             value: The graph value.
             dtype: Its element type; that of the graph if left out. Moves of int16 run on int32 in
                 the graph.
-            free: The layer that makes it does not go by its shape.
+            freedom: Which shapes the layer that makes it does not mind.
         """
         if value in self._tensors:
             raise InternalError(f"'{value.name}' is made twice")
@@ -185,8 +186,7 @@ class Reader(IntegerGraph):
         self._keys[tensor] = key
         if wish.name != key:
             self.aliases[key] = tensor
-        if free:
-            self._free.add(tensor)
+        self._freedom[tensor] = freedom
         return tensor
 
     def _named(self, value: ir.Value) -> ir.Value:
@@ -201,7 +201,7 @@ class Reader(IntegerGraph):
         Raises:
             RefusedError: It has an element type that no layer reads.
         """
-        tensor = self.new(value, free=False)
+        tensor = self.new(value)
         del self._keys[tensor]
         self.inputs.append(tensor)
 
@@ -257,8 +257,12 @@ class Reader(IntegerGraph):
                 found.append(tensor)
                 wishes.pop(str(key), None)
                 continue
-            fits = tensor in self._free or tensor.shape == own.shape
-            if takes and fits and key is not None and key not in self._wishes:
+            if (
+                takes
+                and self._may_take(tensor, own.shape)
+                and key is not None
+                and key not in self._wishes
+            ):
                 wishes[key] = own
             taken = {other.name for other in (*self.inputs, *found)}
             copy = dataclasses.replace(
@@ -273,14 +277,20 @@ class Reader(IntegerGraph):
             found.append(copy)
         return found, wishes
 
+    def _may_take(self, tensor: Tensor, shape: tuple[int, ...]) -> bool:
+        freedom = self._freedom[tensor]
+        if freedom is Freedom.ROWS:
+            return tensor.shape[-1:] == shape[-1:]
+        return freedom is Freedom.ANY or tensor.shape == shape
+
     def _better_shapes(self) -> dict[str, Wish]:
         wishes: dict[str, Wish] = {}
         for tensor, counts in self._shapes_read.items():
             key = self._keys.get(tensor)
-            if key is None or tensor not in self._free or key in self._wishes:
+            if key is None or key in self._wishes:
                 continue
             best, most = counts.most_common(1)[0]
-            if counts[tensor.shape] < most:
+            if counts[tensor.shape] < most and self._may_take(tensor, best):
                 wishes[key] = Wish(tensor.name, best)
         return wishes
 

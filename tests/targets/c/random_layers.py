@@ -285,9 +285,20 @@ class Maker:
         self.layers.append(layer)
         return layer
 
-    def check(self, capfd, variant="portable", builds=None):
-        """Compiles and runs all layers for each set of flags; returns the expected results."""
-        network = network_of(*self.layers)
+    def check(self, capfd, variant="portable", builds=None, memory=0):
+        """Compiles and runs all layers for each set of flags.
+
+        Args:
+            capfd: Of pytest; tells of undefined behaviour.
+            variant: Whose kernels to take.
+            builds: Sets of flags.
+            memory: Bytes of scratch memory that layers may have for nothing, or somewhat more.
+
+        Returns:
+            The expected results, one for each layer.
+        """
+        layers = [*self.layers, *(self._large(memory) if memory else ())]
+        network = network_of(*layers)
         given = {tensor.name: self.arrays[tensor.name] for tensor in network.inputs}
         expected = dict(self.arrays)
         for layer in self.layers:
@@ -302,6 +313,14 @@ class Maker:
                 )
             assert "runtime error" not in capfd.readouterr().err
         return [expected[layer.output.name] for layer in self.layers]
+
+    def _large(self, memory):
+        """Two layers with a tensor between them that makes the arena large."""
+        x = self.tensor("int8", (1,))
+        large = Tensor("large", (memory + 64,), "int8")
+        made = Tensor("made", (1,), "int8")
+        one = Block(0, (), (), 0, (), 0)
+        return Move("fill", (x,), large, (), (one,), 0), Move("read", (large,), made, (), (one,))
 
 
 #: The second says so where C leaves something undefined.

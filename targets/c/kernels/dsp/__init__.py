@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from intaglio.targets.c.kernels.base import Kernels
-from intaglio.targets.c.kernels.dsp import convolution
-from intaglio.targets.c.network import Convolution
+from intaglio.targets.c.kernels.dsp import convolution, pooling, sums
+from intaglio.targets.c.network import Convolution, Pool, Reduction, Sum
 
-KERNELS: Kernels = {Convolution: convolution.implement}
+KERNELS: Kernels = {
+    Convolution: convolution.implement,
+    Pool: pooling.average,
+    Reduction: pooling.mean,
+    Sum: sums.implement,
+}

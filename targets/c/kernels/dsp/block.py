@@ -14,10 +14,10 @@ from intaglio.targets.c.kernels.dsp.finish import Finish
 from intaglio.targets.c.kernels.dsp.naked import NAKED, quoted, unused
 
 #: Steps without a branch, and bytes of the instructions of one.
-_UNROLLED = 8
-_STEP_BYTES = 40
+_UNROLLED = 16
+STEP_BYTES = 40
 
-_STEP = """\
+STEP = """\
 ldm r0!, {r6-r9}
 ldm r1!, {r10-r12, lr}
 smlad r2, r6, r10, r2
@@ -86,7 +86,7 @@ static void {name}(
 
 def _assembler(end: Finish) -> str:
     """The function. Its frame: stride, y, multipliers, w, constants, end of w, entry, end of x."""
-    steps = "\n".join([_STEP] * _UNROLLED)
+    steps = "\n".join([STEP] * _UNROLLED)
     return f"""\
 .syntax unified
 push {{r4-r11, lr}}
@@ -105,7 +105,7 @@ str r7, [sp, #28]
 sub r4, r4, #1
 and r4, r4, #{_UNROLLED - 1}
 add r4, r4, #1
-mov r5, #{_STEP_BYTES}
+mov r5, #{STEP_BYTES}
 adr.w r6, 3f
 mls r6, r4, r5, r6
 add r6, r6, #1

@@ -9,16 +9,21 @@ weights are widened to int16 beside it and multiplied with all pixels of the blo
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from intaglio.targets.c.kernels.base import Array, Function, Implementation
-from intaglio.targets.c.kernels.dsp import depthwise
+from intaglio.targets.c.kernels.dsp import convolution16, depthwise, winograd
 from intaglio.targets.c.kernels.dsp.block import block
 from intaglio.targets.c.kernels.dsp.finish import HALF
 from intaglio.targets.c.kernels.dsp.folding import fold
-from intaglio.targets.c.kernels.dsp.gather import WINDOW, gather
+from intaglio.targets.c.kernels.dsp.gather import (
+    SPREAD_PAIRS,
+    WINDOW,
+    byte_order,
+    gather,
+)
 from intaglio.targets.c.kernels.dsp.intrinsics import EVEN_ODD, LOAD
 from intaglio.targets.c.kernels.dsp.naked import NAKED
+from intaglio.targets.c.kernels.dsp.packing import pack
 from intaglio.targets.c.network import Convolution
 
 #: More pixels than this gain next to nothing.
@@ -85,7 +90,7 @@ typedef void dsp_block(const uint32_t *x, const uint32_t *w, int8_t *y, const in
 
 /* The channel's constants as a dsp_block reads them. */
 DSP_INLINE void dsp_constants(int32_t *to, int32_t place, int32_t bias, int32_t multiplier,
-                                 int32_t shift, int32_t zero_point)
+                              int32_t shift, int32_t zero_point)
 {
     to[place] = bias;
     to[place + 2] = bias;
@@ -100,6 +105,7 @@ typedef struct {
     const int8_t *shift;
     int32_t channels, pixels; /* of the result */
     int32_t block;            /* pixels at once, even */
+    int32_t is_contiguous;    /* a window is a pixel of the image, and the next one the next */
     int32_t zero_point, low, high;
 } dsp_filter;
 
@@ -118,13 +124,19 @@ static void dsp_convolution(const int8_t *x, int8_t *y, uint8_t *scratch, const 
         const int32_t pairs = count / 2;
         const int8_t *packed = f->weights;
         int32_t i, channel;
-        for (i = 0; i < count; i++) {
+        if (f->is_contiguous && pairs > 0) {
+            dsp_spread_pairs(windows, x + first * depth, steps, pairs);
+        }
+        for (i = f->is_contiguous ? 2 * pairs : 0; i < count; i++) {
             uint32_t *const to = windows + (i >> 1) * depth;
+            if (f->is_contiguous) {
+                column = first + i;
+            }
             gather(g, x, row, column, bytes, to + 2 * (i & 1));
             if (i == count - 1 && (count & 1) != 0) {
                 gather(g, x, row, column, bytes, to + 2);
             }
-            if (++column == g->result_columns) {
+            if (!f->is_contiguous && ++column == g->result_columns) {
                 column = 0;
                 row++;
             }
@@ -150,13 +162,14 @@ static void dsp_convolution(const int8_t *x, int8_t *y, uint8_t *scratch, const 
         }
     }
 }""",
-    (WINDOW, HALF, _WIDEN),
+    (WINDOW, HALF, SPREAD_PAIRS, _WIDEN),
 )
 
 
 def implement(layer: Convolution, variant: str, budget: int) -> Implementation | None:
-    """Code of a convolution of int8, dense or depthwise 3x3."""
-    del variant
+    """Code of a convolution of int8, dense or depthwise 3x3, or of int16."""
+    if layer.inputs[0].dtype == "int16":
+        return convolution16.implement(layer, variant, budget)
     if (layer.inputs[0].dtype, layer.output.dtype) != ("int8", "int8"):
         return None
     if layer.wide or layer.weight_zero_point:
@@ -171,12 +184,17 @@ def implement(layer: Convolution, variant: str, budget: int) -> Implementation |
     folded = fold(layer)
     if folded is None:
         return None
+    fast = winograd.implement(layer, folded, budget)
+    if fast is not None:
+        return fast
     end = folded.end
-    depth = -(-folded.weights.shape[1] // 4) * 4
+    rows, row = window.kernel[0], window.kernel[1] * channels
+    order = byte_order(rows, row) if channels % 4 else list(range(rows * row))
+    depth = len(order)
     pixels = window.result[0] * window.result[1]
     whole = window.kernel == (1, 1) and window.pads == (0, 0)
-    fetch = gather(channels, window.kernel[1], whole=whole)
-    extra = depth if channels % 4 else 0
+    fetch = gather(channels, window.kernel, whole=whole)
+    extra = -(-rows * row // 16) * 16 if channels % 4 else 0
     block_ = _pixels_at_once(pixels, (budget - 4 * depth - extra) // (2 * depth))
     multiply = block(end)
     in_place = whole and window.strides == (1, 1) and outputs <= channels
@@ -184,7 +202,8 @@ def implement(layer: Convolution, variant: str, budget: int) -> Implementation |
         *window.image, window.result[1], *window.kernel, *window.strides, *window.dilations,
         *window.pads, layer.inputs[0].zero_point, depth,
     )  # fmt: skip
-    numbers = (outputs, pixels, block_, end.zero_point, end.low, end.high)
+    is_contiguous = whole and window.strides == (1, 1) and channels % 4 == 0
+    numbers = (outputs, pixels, block_, int(is_contiguous), end.zero_point, end.low, end.high)
     call = f"""\
 static const dsp_window window = {{
     {", ".join(map(str, geometry))}
@@ -198,7 +217,7 @@ dsp_convolution(x0, y, scratch, &window, &filter, {fetch.name}, {multiply.name})
         call=call,
         functions=(fetch, multiply, _CONVOLUTION),
         arrays=(
-            Array("weights", pack(folded.weights, depth)),
+            Array("weights", pack(folded.weights, order)),
             Array("bias", folded.bias),
             Array("multiplier", end.multiplier),
             Array("shift", end.shift),
@@ -206,19 +225,6 @@ dsp_convolution(x0, y, scratch, &window, &filter, {fetch.name}, {multiply.name})
         scratch=(block_ * 2 + 4) * depth + extra,
         in_place=(0,) if in_place else (),
     )
-
-
-def pack(flat: NDArray[np.int64], depth: int) -> NDArray[np.int8]:
-    """Weights ``[O, K]`` in pairs of channels, four values of one and of the other in turn."""
-    outputs, length = flat.shape
-    padded = np.zeros((outputs, depth), np.int8)
-    padded[:, :length] = flat
-    pairs = []
-    for first in range(0, outputs, 2):
-        start = min(first, outputs - 2)
-        both = padded[start : start + 2].reshape(2, depth // 4, 4)
-        pairs.append(both.transpose(1, 0, 2).reshape(-1))
-    return np.concatenate(pairs)
 
 
 def _pixels_at_once(pixels: int, fitting: int) -> int:

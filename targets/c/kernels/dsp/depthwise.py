@@ -183,7 +183,8 @@ static void dsp_depthwise(const int8_t *x, int8_t *y, uint8_t *scratch,
                 uint32_t *const to = planes + row * l->pitch;
                 if (from >= 0 && from < l->rows) {
                     dsp_put_row(to, plane, x + from * l->columns * l->channels + channel, l);
-                } else {
+                } else if (channel == 0 || l->band < l->result_rows) {
+                    /* Where one band is all, padding is there from the first channels. */
                     dsp_put_padding(to, plane, l);
                 }
             }

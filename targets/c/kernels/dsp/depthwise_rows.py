@@ -38,7 +38,7 @@ def depthwise_rows(end: Finish, stride: int) -> Function:
     name = f"dsp_rows_{stride}_{end.name}"
     text = f"""\
 /*
- * Rows of one channel, 2 * pairs outputs of each; stride {stride}. x: three rows of int16, pitch words
+ * Rows of one channel, stride {stride}, 2 * pairs outputs of each. x: rows of int16, pitch words
  * from one to the next. constants: of each row of weights the words (w0, w1) and (w1, w2); bias
  * twice; multiplier, half and shift; bytes from one output to the next. The second output of a pair
  * is written first: with 0 bytes there is only the other. y moves by correction behind each row.

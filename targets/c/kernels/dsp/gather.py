@@ -1,4 +1,4 @@
-"""Activations as int16, in the order in which :mod:`block` reads them: im2col, a few pixels at once.
+"""Activations as int16 in the order in which :mod:`block` reads them: im2col of a few pixels.
 
 Two pixels lie side by side: of each four values of a pixel the even ones, then the odd ones, then
 those of the other pixel. Padding becomes the zero point, whose part of the sums the bias takes
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from intaglio.targets.c.kernels.base import Function
 from intaglio.targets.c.kernels.dsp.intrinsics import ASSEMBLER, EVEN_ODD, LOAD
+from intaglio.targets.c.kernels.dsp.naked import NAKED
 
 WINDOW = Function(
     "dsp_window",
@@ -26,6 +27,14 @@ typedef struct {
 SPREAD = Function(
     "dsp_spread",
     """\
+/* Four values. */
+DSP_INLINE uint32_t *dsp_spread_word(uint32_t *to, uint32_t bytes)
+{
+    to[0] = dsp_even(bytes);
+    to[1] = dsp_odd(bytes);
+    return to + 4;
+}
+
 /* Four times words values, to every other two words. */
 static uint32_t *dsp_spread(uint32_t *to, const int8_t *from, int32_t words)
 {
@@ -41,14 +50,74 @@ static uint32_t *dsp_spread(uint32_t *to, const int8_t *from, int32_t words)
         to[12] = dsp_even(d);
         to[13] = dsp_odd(d);
     }
-    for (; words > 0; words--, from += 4, to += 4) {
-        const uint32_t a = dsp_load(from);
-        to[0] = dsp_even(a);
-        to[1] = dsp_odd(a);
+    for (; words > 0; words--, from += 4) {
+        to = dsp_spread_word(to, dsp_load(from));
     }
     return to;
 }""",
     (EVEN_ODD, LOAD),
+)
+
+#: Words of a row that are written one by one.
+_UNROLLED_WORDS = 8
+
+SPREAD_PAIRS = Function(
+    "dsp_spread_pairs",
+    """\
+/* Pairs of pixels that lie one behind the other, four times steps values each. */
+#if DSP_ASSEMBLER
+static DSP_NAKED void dsp_spread_pairs(uint32_t *to DSP_UNUSED, const int8_t *from DSP_UNUSED,
+                                       int32_t steps DSP_UNUSED, int32_t pairs DSP_UNUSED)
+{
+    __asm volatile(
+        ".syntax unified\\n"
+        "push {r4-r11, lr}\\n"
+        "1:\\n"
+        "add r12, r1, r2, lsl #2\\n"
+        "tst r2, #1\\n"
+        "beq 2f\\n"
+        "ldr r4, [r1], #4\\n"
+        "ldr r6, [r12], #4\\n"
+        "sxtb16 r5, r4, ror #8\\n"
+        "sxtb16 r4, r4\\n"
+        "sxtb16 r7, r6, ror #8\\n"
+        "sxtb16 r6, r6\\n"
+        "stm r0!, {r4-r7}\\n"
+        "2:\\n"
+        "lsrs lr, r2, #1\\n"
+        "beq 4f\\n"
+        "3:\\n"
+        "ldr r4, [r1], #4\\n"
+        "ldr r6, [r12], #4\\n"
+        "ldr r8, [r1], #4\\n"
+        "ldr r10, [r12], #4\\n"
+        "sxtb16 r5, r4, ror #8\\n"
+        "sxtb16 r4, r4\\n"
+        "sxtb16 r7, r6, ror #8\\n"
+        "sxtb16 r6, r6\\n"
+        "sxtb16 r9, r8, ror #8\\n"
+        "sxtb16 r8, r8\\n"
+        "sxtb16 r11, r10, ror #8\\n"
+        "sxtb16 r10, r10\\n"
+        "stm r0!, {r4-r11}\\n"
+        "subs lr, lr, #1\\n"
+        "bne 3b\\n"
+        "4:\\n"
+        "mov r1, r12\\n"
+        "subs r3, r3, #1\\n"
+        "bne 1b\\n"
+        "pop {r4-r11, pc}\\n");
+}
+#else
+static void dsp_spread_pairs(uint32_t *to, const int8_t *from, int32_t steps, int32_t pairs)
+{
+    for (; pairs > 0; pairs--, to += 4 * steps, from += 8 * steps) {
+        dsp_spread(to, from, steps);
+        dsp_spread(to + 2, from + 4 * steps, steps);
+    }
+}
+#endif""",
+    (NAKED, SPREAD),
 )
 
 _FILL = Function(
@@ -66,7 +135,7 @@ static uint32_t *dsp_fill(uint32_t *to, int32_t fill, int32_t words)
 }""",
 )
 
-_INSIDE = Function(
+INSIDE = Function(
     "dsp_inside",
     """\
 /* Elements of a window's axis before the image, and within it. */
@@ -124,7 +193,7 @@ static void dsp_gather_words(const dsp_window *g, const int8_t *x, int32_t row, 
         }
     }
 }""",
-    (WINDOW, SPREAD, _FILL, _INSIDE),
+    (WINDOW, SPREAD, _FILL, INSIDE),
 )
 
 _PIXEL = Function(
@@ -188,52 +257,71 @@ static void dsp_copy_window(const dsp_window *g, const int8_t *x, int32_t from, 
         }
     }
 }""",
-    (WINDOW, _INSIDE),
+    (WINDOW, INSIDE),
 )
 
 
-def _bytes(row: int) -> Function:
-    """The function for windows with rows of so many bytes: a copy of fixed size is short."""
-    name = f"dsp_gather_bytes_{row}"
+def _bytes(rows: int, row: int) -> Function:
+    """The function for windows with rows of so many bytes.
+
+    Whole words of each row come first, then what is left of all rows: see :func:`byte_order`.
+    """
+    name = f"dsp_gather_{rows}x{row}"
+    words, rest = divmod(row, 4)
+    declaration, keep, finish = "", "", ""
+    if words:
+        keep = f"        to = dsp_spread(to, at, {words});\n"
+    if words and words <= _UNROLLED_WORDS:
+        keep = "".join(
+            f"        to = dsp_spread_word(to, dsp_load(at + {4 * k}));\n" for k in range(words)
+        )
+    if rest:
+        length = -(-rows * rest // 4) * 4
+        zeros = ", ".join("0" for _ in range(length))
+        declaration = f"\n    int8_t left[{length}] = {{{zeros}}};"
+        keep += f"        memcpy(left + {rest} * i, at + {4 * words}, {rest});\n"
+        finish = f"\n    dsp_spread(to, left, {length // 4});"
     return Function(
         name,
         f"""\
-/* The window of one pixel, any number of channels, {row} bytes a row; first as bytes. */
+/* The window of one pixel, any number of channels, {row} bytes in each of {rows} rows. */
 static void {name}(const dsp_window *g, const int8_t *x, int32_t row, int32_t column,
                    int8_t *bytes, uint32_t *to)
 {{
     const int32_t from = row * g->stride_rows - g->pad_top;
     const int32_t start = column * g->stride_columns - g->pad_left;
-    const int32_t line = g->columns * g->channels;
-    int32_t i;
-    if (from >= 0 && from + g->kernel_rows <= g->rows && start >= 0
-        && start + g->kernel_columns <= g->columns && g->dilation_rows == 1
-        && g->dilation_columns == 1) {{
-        const int8_t *at = x + from * line + start * g->channels;
-        int8_t *end = bytes;
-        for (i = 0; i < g->kernel_rows; i++, at += line, end += {row}) {{
-            memcpy(end, at, {row});
-        }}
-    }} else {{
+    int32_t line = g->columns * g->channels, i;
+    const int8_t *at = x + from * line + start * g->channels;{declaration}
+    line *= g->dilation_rows;
+    if (from < 0 || from + {rows - 1} * g->dilation_rows >= g->rows || start < 0
+        || start + g->kernel_columns > g->columns || g->dilation_columns != 1) {{
         dsp_copy_window(g, x, from, start, bytes);
+        at = bytes;
+        line = {row};
     }}
-    for (i = g->kernel_rows * {row}; i < g->depth; i++) {{
-        bytes[i] = 0;
-    }}
-    dsp_spread(to, bytes, g->depth / 4);
+    for (i = 0; i < {rows}; i++, at += line) {{
+{keep}    }}{finish}
 }}""",
         (WINDOW, SPREAD, _SLOW_BYTES),
     )
 
 
-def gather(channels: int, kernel_columns: int, *, whole: bool) -> Function:
+def byte_order(rows: int, row: int) -> list[int]:
+    """The order of the bytes of a window with ``channels % 4 != 0``; -1 stands for a zero."""
+    whole = row // 4 * 4
+    first = [i * row + k for i in range(rows) for k in range(whole)]
+    rest = [i * row + k for i in range(rows) for k in range(whole, row)]
+    return first + rest + [-1] * (-len(rest) % 4)
+
+
+def gather(channels: int, kernel: tuple[int, int], *, whole: bool) -> Function:
     """The function that fetches the window of a pixel.
 
     Args:
         channels: Channels of the input.
-        kernel_columns: Columns of the kernel.
+        kernel: Rows and columns of the kernel.
         whole: The kernel has one row and column, and there is no padding.
     """
     if channels % 4:
-        return _bytes(kernel_columns * channels)
+        return _bytes(kernel[0], kernel[1] * channels)
     return _PIXEL if whole else _WORDS

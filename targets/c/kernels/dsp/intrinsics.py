@@ -1,4 +1,4 @@
-"""Single instructions as C functions: what ``arm_acle.h`` has no name for, or not on every compiler.
+"""Single instructions as C functions: what ``arm_acle.h`` lacks, or not every compiler has.
 
 With GCC and Clang they are one instruction each; elsewhere, or where ``DSP_PLAIN`` is defined, the
 same in C.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from intaglio.targets.c.kernels.base import Implementation, Kernels
-from intaglio.targets.c.kernels.mve import convolution, depthwise, pooling, sums
-from intaglio.targets.c.network import Convolution, Pool, Sum
+from intaglio.targets.c.kernels.mve import convolution, depthwise, pooling, sums, tables
+from intaglio.targets.c.network import Convolution, Pool, Requantization, Sum, Table
 
 
 def _convolution(layer: Convolution, variant: str, budget: int) -> Implementation | None:
@@ -12,4 +12,10 @@ def _convolution(layer: Convolution, variant: str, budget: int) -> Implementatio
     return kernel(layer, variant, budget)
 
 
-KERNELS: Kernels = {Convolution: _convolution, Sum: sums.implement, Pool: pooling.implement}
+KERNELS: Kernels = {
+    Convolution: _convolution,
+    Sum: sums.implement,
+    Pool: pooling.implement,
+    Table: tables.look_up,
+    Requantization: tables.requantize,
+}

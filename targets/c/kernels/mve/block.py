@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,8 @@ _POINTERS = ("r1", "r3", "r5", "r7")
 #: Largest offset of a load of words.
 _FARTHEST = 508
 _UNROLLED = 8
+#: Half a vector of int8 as one of int16: load, bytes, type of the products.
+_HALF = ("vldrb.s16", 8, "s16")
 
 JOB = Function(
     "mve_job",
@@ -49,21 +52,24 @@ struct mve_job {
 RUN = Function(
     "mve_run",
     """\
-/* A block over any number of pixels, four at least: the last four overlap others if need be. */
-static void mve_run(void (*block)(const struct mve_job *), struct mve_job *job, int32_t pixels)
+/* A block over any number of pixels, four at least. What is left over is done by another block,
+   or by the same, as the last four, which then overlap others. */
+static void mve_run(void (*block)(const struct mve_job *), void (*rest)(const struct mve_job *),
+                    struct mve_job *job, int32_t pixels)
 {
     const int32_t left = pixels & 3;
     job->quads = pixels >> 2;
     block(job);
     if (left != 0) {
+        const int32_t done = rest == block ? pixels - 4 : pixels - left;
         struct mve_job last = *job;
         int32_t i;
         for (i = 0; i < 4; i++) {
-            last.x[i] += (pixels - 4) * (job->x_step >> 2);
+            last.x[i] += done * (job->x_step >> 2);
         }
-        last.y += (pixels - 4) * (job->y_step >> 2);
+        last.y += done * (job->y_step >> 2);
         last.quads = 1;
-        block(&last);
+        rest(&last);
     }
 }""",
     (JOB,),
@@ -149,21 +155,32 @@ def rows_block(geometry: Rows, scale: Scaling) -> Function:
     return _function(f"mve_rows_{name}_{scale.name}", title, body, scale, slices > 1)
 
 
-def pixels_block(size: int, scale: Scaling) -> Function:
-    """The block of four pixels of ``size`` bytes each, at any address."""
+def pixels_block(size: int, scale: Scaling, pixels: int = PIXELS) -> Function:
+    """The block of four pixels of ``size`` bytes each, at any address; or of fewer."""
     vectors, rest = divmod(size, 16)
     looped = vectors > _UNROLLED
     body: list[str] = []
+    once: list[str] = []
+    if size in (8, 16) and pixels == PIXELS:
+        # One vector a pixel: the pixels stay in their registers for all channels.
+        body = _vector(pixels, True) if size == 16 else _vector(pixels, True, *_HALF)
+        once, body = body[:pixels], body[pixels:]
+        return _function(
+            f"mve_pixels_{size}_{scale.name}", f"{size} bytes", body, scale, False, pixels, once
+        )
     if looped:
-        body = _loop([line for _ in range(4) for line in _vector(False)], vectors // 4)
+        body = _loop([line for _ in range(4) for line in _vector(pixels, False)], vectors // 4)
     for vector in range(vectors % 4 if looped else vectors):
-        body += _vector(vector == 0 and not looped)
+        body += _vector(pixels, vector == 0 and not looped)
     if rest == 8:
-        body += _vector(vectors == 0, "vldrb.s16", 8, "s16")
+        body += _vector(pixels, vectors == 0, *_HALF)
     elif rest:
         body += [f"mov r11, #{rest}", "vctp.8 r11"]
-        body += _vector(vectors == 0, predicated=True)
-    return _function(f"mve_pixels_{size}_{scale.name}", f"{size} bytes", body, scale, looped)
+        body += _vector(pixels, vectors == 0, predicated=True)
+    name = f"mve_pixels_{size}_{scale.name}"
+    if pixels < PIXELS:
+        name = f"mve_{pixels}_of_{name[4:]}"
+    return _function(name, f"{size} bytes", body, scale, looped, pixels)
 
 
 def padded(size: int) -> int:
@@ -176,21 +193,26 @@ def _multiply(first: bool, registers: tuple[int, ...], kind: str = "s8") -> list
     return [
         f"{operation}.{kind} {total}, q{q}, q{4 + channel}"
         for channel in range(2)
-        for total, q in zip(_SUMS[channel], registers, strict=True)
+        for total, q in zip(_SUMS[channel], registers, strict=False)
     ]
 
 
 def _vector(
-    first: bool, load: str = "vldrb.u8", step: int = 16, kind: str = "s8", predicated: bool = False
+    pixels: int,
+    first: bool,
+    load: str = "vldrb.u8",
+    step: int = 16,
+    kind: str = "s8",
+    predicated: bool = False,
 ) -> list[str]:
-    """One vector of each of four pixels and two channels."""
+    """One vector of each of some pixels and two channels."""
     pixel = load.replace("vldrb", "vldrbt") if predicated else load
     return [
-        *(["vpstttt // no byte beyond the pixel"] if predicated else []),
-        *(f"{pixel} q{i}, [{pointer}], #{step}" for i, pointer in enumerate(_POINTERS)),
+        *([f"vps{'t' * pixels} // no byte beyond the pixel"] if predicated else []),
+        *(f"{pixel} q{i}, [{_POINTERS[i]}], #{step}" for i in range(pixels)),
         "vldrw.u32 q4, [r9], #16",
         "vldrw.u32 q5, [r9], #16",
-        *_multiply(first, (0, 1, 2, 3), kind),
+        *_multiply(first, tuple(range(pixels)), kind),
     ]
 
 
@@ -231,36 +253,61 @@ def _loop(body: list[str], count: int) -> list[str]:
     ]
 
 
-def _finish(scale: Scaling) -> list[str]:
-    """From eight sums to eight results in memory."""
+def _finish(scale: Scaling, pixels: int, kept: bool) -> list[str]:
+    """From eight sums to eight results in memory; q0 to q3 are ``kept`` or free."""
+    first = 4 if kept else 0
     lines = []
-    for q, sums in enumerate(_SUMS):
+    for channel, sums in enumerate(_SUMS):
+        q = first + channel
         lines.append(f"vmov q{q}[2], q{q}[0], {sums[0]}, {sums[2]}")
-        lines.append(f"vmov q{q}[3], q{q}[1], {sums[1]}, {sums[3]}")
+        if pixels > 1:
+            lines.append(f"vmov q{q}[3], q{q}[1], {sums[1]}, {sums[3]}")
     free = ("r0", "r2", "r4", "r6", "r8", "r10", "r12", "lr")
-    results = []
+    results: list[int] = []
     if scale.words == 3:
         lines.append(f"ldm r9!, {{{', '.join(free[:6])}}} // bias, multiplier, shift: twice")
-    for q in range(2):
-        names = free[3 * q : 3 * q + 3] if scale.words == 3 else free[: scale.words]
+    for channel in range(2):
+        names = free[3 * channel : 3 * channel + 3] if scale.words == 3 else free[: scale.words]
         if scale.words != 3:
             lines.append(f"ldm r9!, {{{', '.join(names)}}} // bias, multiplier, shifts")
-        code, result = rescaling(scale, q, 2 + q, names)
+        # With the pixels kept, the first channel takes q7, and leaves its own to the second.
+        spare = 2 + channel if not kept else 7 if channel == 0 else 4
+        code, result = rescaling(scale, first + channel, spare, names)
         lines += code
         results.append(result)
+    out = results[0]
+    other = min({4, 5} - {out})
+    step = ["vadd.i16 q6, q6, q7 // the next two channels"]
+    if 7 in results:
+        step = ["movs r0, #2", "vadd.i16 q6, q6, r0 // the next two channels"]
     return [
         *lines,
-        f"vqmovnb.s32 q4, q{results[0]}",
-        f"vqmovnt.s32 q4, q{results[1]}",
+        f"vqmovnb.s32 q{out}, q{out}",
+        f"vqmovnt.s32 q{out}, q{results[1]}",
         "ldm sp, {r0, r1, r3, r5, r7, r10, r12} // zero point, pixels, end, y",
-        "vqadd.s16 q4, q4, r0",
-        *narrowing(scale, 4, 5, "r0"),
-        "vstrb.16 q4, [r12, q6]",
-        "vadd.i16 q6, q6, q7 // the next two channels",
+        f"vqadd.s16 q{out}, q{out}, r0",
+        *narrowing(scale, out, other, "r0"),
+        *_store(pixels, out),
+        *step,
     ]
 
 
-def _function(name: str, title: str, body: list[str], scale: Scaling, zeros: bool) -> Function:
+def _store(pixels: int, q: int) -> list[str]:
+    if pixels == PIXELS:
+        return [f"vstrb.16 q{q}, [r12, q6]"]
+    mask = (1 << 4 * pixels) - 1
+    return [f"movw r0, #{mask}", "vmsr p0, r0", "vpst", f"vstrbt.16 q{q}, [r12, q6]"]
+
+
+def _function(
+    name: str,
+    title: str,
+    body: list[str],
+    scale: Scaling,
+    zeros: bool,
+    pixels: int = PIXELS,
+    once: Sequence[str] = (),
+) -> Function:
     lines = [
         *SAVE,
         "mov r0, %0",
@@ -280,9 +327,10 @@ def _function(name: str, title: str, body: list[str], scale: Scaling, zeros: boo
         "1:",
         "ldr r9, [sp, #28] // the stream",
         "ldm sp, {r0, r1, r3, r5, r7}",
+        *once,
         "2:",
         *body,
-        *_finish(scale),
+        *_finish(scale, pixels, bool(once)),
         "cmp r9, r10",
         "bne 2b",
         "vldrw.u32 q0, [sp, #4]",
@@ -302,7 +350,8 @@ def _function(name: str, title: str, body: list[str], scale: Scaling, zeros: boo
     statement = assembly(lines, f': : "r"(job) : {clobbers()}')
     return Function(
         name,
-        f"/* Four pixels after four, two channels after two: {title} each. */\n"
+        f"/* {'Four pixels after four' if pixels == PIXELS else 'Less than four pixels'},"
+        f" two channels after two: {title} each. */\n"
         f"static void {name}(const struct mve_job *job)\n{{\n{statement}\n}}",
         (JOB,),
     )

@@ -60,7 +60,7 @@ static void mve_convolve_rows(const struct mve_ring *shape, void (*block)(const 
             const int32_t wrapped = place - (place >= shape->kernel_rows ? shape->kernel_rows : 0);
             job->x[i] = ring + wrapped * shape->pitch;
         }
-        mve_run(block, job, shape->out_columns);
+        mve_run(block, block, job, shape->out_columns);
         job->y += shape->out_columns * shape->channels;
     }
 }""",
@@ -72,8 +72,8 @@ def implement(layer: Convolution, variant: str, budget: int) -> Implementation |
     """Code of a convolution; None for what :mod:`~.depthwise` or another variant does."""
     del variant
     window = layer.window
-    rows, columns, channels = window.result
-    if not _is_dense_int8(layer) or rows * columns < block.PIXELS:
+    _, columns, channels = window.result
+    if not _is_dense_int8(layer):
         return None
     if not 2 <= channels <= _MOST_CHANNELS:
         return None
@@ -85,7 +85,7 @@ def implement(layer: Convolution, variant: str, budget: int) -> Implementation |
         return _direct(layer, scale)
     ring = _ring_rows(layer)
     patch = -(-_window_bytes(layer) // 16) * 16
-    if ring is not None and _ring_bytes(layer) <= max(budget, block.PIXELS * patch + SLACK):
+    if ring is not None and _ring_bytes(layer) <= budget:
         return _over_ring(layer, scale, ring)
     band = band_of(window, patch)
     if band is not None:
@@ -174,7 +174,17 @@ def _direct(layer: Convolution, scale: Scaling) -> Implementation:
         f"job.x[{i}] = {source} + {i * pitch};" if i else f"job.x[0] = {source};"
         for i in range(block.PIXELS)
     ]
-    work = [*points, f"mve_run({function.name}, &job, {columns});"]
+    functions = [function, block.RUN]
+    if columns < block.PIXELS:
+        # Pointers to pixels that there are not are not formed.
+        functions = [block.pixels_block(size, scale, columns)]
+        work = [*points[:columns], "job.quads = 1;", f"{functions[0].name}(&job);"]
+    else:
+        rest = function
+        if columns % block.PIXELS in (1, 2):
+            rest = block.pixels_block(size, scale, columns % block.PIXELS)
+            functions.append(rest)
+        work = [*points, f"mve_run({function.name}, {rest.name}, &job, {columns});"]
     if rows > 1:
         work = [
             f"for (row = 0; row < {rows}; row++) {{",
@@ -185,9 +195,7 @@ def _direct(layer: Convolution, scale: Scaling) -> Implementation:
     lines = [_job(layer, scale, block.PIXELS * pitch)]
     if rows > 1:
         lines.append("int32_t row;")
-    return Implementation(
-        "\n".join([*lines, *_each(parts, work)]), (function, block.RUN), tuple(arrays)
-    )
+    return Implementation("\n".join([*lines, *_each(parts, work)]), tuple(functions), tuple(arrays))
 
 
 def _ring_rows(layer: Convolution) -> block.Rows | None:
@@ -238,11 +246,17 @@ def _over_ring(layer: Convolution, scale: Scaling, geometry: block.Rows) -> Impl
 
 def _over_patches(layer: Convolution, scale: Scaling, patch: int, budget: int) -> Implementation:
     window = layer.window
-    function = block.pixels_block(patch, scale)
     weights = layer.weights.reshape(layer.weights.shape[0], -1)
     arrays, parts = _parts(layer, scale, weights, patch)
     pixels = window.result[0] * window.result[1]
-    batch = max(block.PIXELS, min(pixels, (budget - SLACK) // patch) // 4 * 4)
+    batch = min(pixels, (budget - SLACK) // patch)
+    # Less than four pixels at a time are slower, but better than another variant's kernel.
+    least = min(block.PIXELS, max(1, batch))
+    batch = max(least, batch // block.PIXELS * block.PIXELS)
+    function = block.pixels_block(patch, scale, least)
+    run = f"mve_run({function.name}, {function.name}, &job, count);"
+    if least < block.PIXELS:
+        run = f"job.quads = 1;\n    {function.name}(&job);"
     shape = [
         *window.image,
         *window.result[:2],
@@ -259,22 +273,20 @@ def _over_patches(layer: Convolution, scale: Scaling, patch: int, budget: int) -
         _job(layer, scale, block.PIXELS * patch),
         "int32_t first;",
         f"for (first = 0; first < {pixels}; first += {batch}) {{",
-    ]
-    work = [
         f"    const int32_t left = {pixels} - first;",
-        f"    const int32_t count = left < 4 ? 4 : left < {batch} ? left : {batch};",
-        f"    const int32_t start = left < 4 ? {pixels - 4} : first;",
+        f"    const int32_t count = left < {least} ? {least} : left < {batch} ? left : {batch};",
+        f"    const int32_t start = left < {least} ? {pixels - least} : first;",
         "    mve_take_patches(&shape, x0, start, count, patches);",
     ]
     for name, first, size in parts:
-        work.append(f"    job.stream = @{name}@;")
-        work.append(f"    job.end = @{name}@ + {size};")
-        work += [f"    job.x[{i}] = patches + {i * patch};" for i in range(block.PIXELS)]
-        work.append(f"    job.y = y + start * {channels}{f' + {first}' if first else ''};")
-        work.append(f"    mve_run({function.name}, &job, count);")
+        lines.append(f"    job.stream = @{name}@;")
+        lines.append(f"    job.end = @{name}@ + {size};")
+        lines += [f"    job.x[{i}] = patches + {i * patch};" for i in range(least)]
+        lines.append(f"    job.y = y + start * {channels}{f' + {first}' if first else ''};")
+        lines.append(f"    {run}")
     return Implementation(
-        "\n".join([*lines, *work, "}"]),
-        (function, block.RUN, PATCHES),
+        "\n".join([*lines, "}"]),
+        (function, block.RUN, PATCHES) if least == block.PIXELS else (function, PATCHES),
         tuple(arrays),
         scratch=batch * patch + SLACK,
     )
@@ -333,7 +345,7 @@ def _over_band(layer: Convolution, scale: Scaling, band: Band, at_once: int) -> 
         lines += [f"    job.x[{i}] = patches + {i * band.patch};" for i in range(block.PIXELS)]
         more = f" + {first}" if first else ""
         lines.append(f"    job.y = y + first * {columns * channels}{more};")
-        lines.append(f"    mve_run({function.name}, &job, {at_once * columns});")
+        lines.append(f"    mve_run({function.name}, {function.name}, &job, {at_once * columns});")
     return Implementation(
         "\n".join([*lines, "}"]),
         (function, block.RUN, BAND, take),

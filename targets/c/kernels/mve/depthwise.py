@@ -24,19 +24,26 @@ from intaglio.targets.c.network import Convolution
 _SUMS = ("r0", "r2", "r4", "r6")
 _WEIGHT_LANES = 0x0FFF
 _MOST_OFFSET = 0xFFFF
+#: Scratch memory beside planes: zero points, and what a store behind the last column touches.
+_EDGES = 16 + 64
+#: Offset of the step of y in a block's stack frame.
+_Y_STEP = 28
 
 JOB = Function(
     "mve_channels_job",
     """\
-/* Rows of results of some channels. */
+/* Results of some channels, in one row or several, from one plane or several. */
 struct mve_channels_job {
     int8_t *y;             /* the first channel's first result */
     const int32_t *end;    /* of the stream */
     int32_t groups;        /* of eight results in a row */
     int32_t y_step;        /* bytes from one eight to the next */
+    int32_t planes;        /* how many */
+    int32_t plane_move;    /* bytes from where a plane's last load was to the next plane */
+    int32_t y_move;        /* likewise */
     const int32_t *stream; /* for a channel: bias, multiplier, shift, three columns of weights */
     int32_t zero_point;    /* of y */
-    const int8_t *planes;  /* two columns before the first */
+    const int8_t *plane;   /* two columns before the first */
     const int32_t *places; /* of four results in y, in words; of eight, in halfwords */
 };""",
 )
@@ -44,15 +51,54 @@ struct mve_channels_job {
 DRIVER = Function(
     "mve_depthwise",
     """\
-/* A depthwise convolution with a 3x3 kernel, 16 channels after 16. */
+/* A depthwise convolution with a 3x3 kernel, some channels at a time. */
 struct mve_depthwise {
     int32_t rows, columns, channels; /* of the image */
+    int32_t lanes;                   /* channels at a time, 16 at most */
     int32_t out_rows, out_columns;
-    int32_t rows_at_once, stride, pad_top, pad_left;
+    int32_t stride, pad_top, pad_left;
+    int32_t planes, row_step;   /* and rows of results from one plane to the next */
+    int32_t last_row;           /* the last plane's, if it is one more than those; or -1 */
     int32_t plane_columns, pitch;
+    int32_t planes_at_once;
     int32_t words;      /* of the stream, a channel */
     int32_t zero_point; /* of x */
 };
+
+/* The plane for results from row out_row on: four rows of the image, with padding. */
+static void mve_take_plane(const struct mve_depthwise *shape, struct mve_planes_job *job,
+                           void (*fast)(const struct mve_planes_job *), const int8_t *x,
+                           const int8_t *zeros, int32_t out_row, int8_t *plane)
+{
+    const int32_t row_bytes = shape->columns * shape->channels;
+    const int32_t top = out_row * shape->stride - shape->pad_top;
+    job->to = plane + shape->pad_left * shape->pitch;
+    if (top >= 0 && top + 4 <= shape->rows) {
+        const int8_t *const from = x + top * row_bytes;
+        job->from[0] = from;
+        job->from[1] = from + row_bytes;
+        job->from[2] = from + 2 * row_bytes;
+        job->from[3] = from + 3 * row_bytes;
+        job->step[0] = job->step[1] = job->step[2] = job->step[3] = shape->channels;
+        fast(job);
+    } else {
+        int32_t i;
+        for (i = 0; i < 4; i++) {
+            const int inside = top + i >= 0 && top + i < shape->rows;
+            job->from[i] = inside ? x + (top + i) * row_bytes : zeros;
+            job->step[i] = inside ? shape->channels : 0;
+        }
+        mve_interleave(job);
+    }
+    if (shape->pitch < 64) {
+        /* The stores of the last columns went beyond them: into padding, or into the next plane,
+           whose own columns come later. */
+        const int8_t *const end = plane + shape->plane_columns * shape->pitch;
+        int8_t *const behind = job->to + job->columns * shape->pitch;
+        const int32_t bytes = (int32_t)(end - behind) + shape->pad_left * shape->pitch;
+        mve_fill(behind, shape->zero_point, bytes < 64 ? bytes : 64);
+    }
+}
 
 static void mve_convolve_channels(const struct mve_depthwise *shape,
                                   void (*block)(const struct mve_channels_job *),
@@ -60,53 +106,52 @@ static void mve_convolve_channels(const struct mve_depthwise *shape,
                                   void (*fast)(const struct mve_planes_job *),
                                   const int8_t *x, int8_t *y, int8_t *scratch)
 {
-    const int32_t row_bytes = shape->columns * shape->channels;
+    const int32_t plane_bytes = shape->plane_columns * shape->pitch;
     const int32_t room = shape->plane_columns - shape->pad_left;
+    const int32_t row_bytes = shape->out_columns * shape->channels;
     const int32_t *const stream = job->stream;
     int8_t *const buffer = scratch + 16; /* behind 16 zero points */
     struct mve_planes_job planes;
-    int32_t first, row, i;
+    int32_t first, start, i;
     /* Vectors of several columns are taken only where all columns are. */
-    const int words = fast != 0 && ((uintptr_t)x & 3u) == 0
-                      && (shape->channels >= 16 || shape->columns <= room);
-    planes.to = buffer + shape->pad_left * shape->pitch;
+    if (((uintptr_t)x & 3u) != 0 || (shape->channels < 16 && shape->columns > room)) {
+        fast = mve_interleave;
+    }
     planes.columns = shape->columns < room ? shape->columns : room;
-    planes.vectors = shape->channels < 16 ? row_bytes >> 4 : planes.columns;
+    planes.vectors = shape->channels < 16 ? shape->columns * shape->channels >> 4 : planes.columns;
     planes.pitch = shape->pitch;
-    job->planes = buffer - 2 * shape->pitch;
-    for (first = 0; first < shape->channels; first += 16) {
+    mve_fill(scratch, shape->zero_point, 16 + shape->planes_at_once * plane_bytes);
+    for (first = 0; first < shape->channels; first += shape->lanes) {
         const int32_t left = shape->channels - first;
-        planes.lanes = left < 16 ? left : 16;
+        planes.lanes = left < shape->lanes ? left : shape->lanes;
         job->stream = stream + first * shape->words;
         job->end = job->stream + planes.lanes * shape->words;
-        mve_fill(scratch, shape->zero_point, 16 + shape->plane_columns * shape->pitch);
-        for (row = 0; row < shape->out_rows; row += shape->rows_at_once) {
-            /* The last rows overlap others if need be. */
-            const int32_t last = shape->out_rows - shape->rows_at_once;
-            const int32_t out_row = row < last ? row : last;
-            const int32_t top = out_row * shape->stride - shape->pad_top;
-            int inside = words;
-            for (i = 0; i < 4; i++) {
-                if (top + i >= 0 && top + i < shape->rows) {
-                    planes.from[i] = x + (top + i) * row_bytes + first;
-                    planes.step[i] = shape->channels;
-                } else {
-                    planes.from[i] = scratch;
-                    planes.step[i] = 0;
-                    inside = 0;
+        for (start = 0; start < shape->planes; start += shape->planes_at_once) {
+            const int32_t rest = shape->planes - start;
+            const int32_t count = rest < shape->planes_at_once ? rest : shape->planes_at_once;
+            const int odd = start + count == shape->planes && shape->last_row >= 0;
+            for (i = 0; i < count; i++) {
+                mve_take_plane(shape, &planes, fast, x + first, scratch,
+                               (start + i) * shape->row_step, buffer + i * plane_bytes);
+            }
+            job->planes = count;
+            job->plane = buffer - 2 * shape->pitch;
+            job->y = y + start * shape->row_step * row_bytes + first;
+            if (odd) {
+                /* One more plane, whose first results are not new. */
+                const int32_t at = count < shape->planes_at_once ? count : 0;
+                if (at == 0) {
+                    block(job);
                 }
+                mve_take_plane(shape, &planes, fast, x + first, scratch, shape->last_row,
+                               buffer + at * plane_bytes);
+                if (at != 0) {
+                    block(job);
+                }
+                job->planes = 1;
+                job->plane += at * plane_bytes;
+                job->y = y + shape->last_row * row_bytes + first;
             }
-            if (inside) {
-                fast(&planes);
-            } else {
-                mve_interleave(&planes);
-            }
-            if (planes.columns < room) {
-                /* The last column may have been written over. */
-                mve_fill(planes.to + planes.columns * shape->pitch, shape->zero_point,
-                         (room - planes.columns) * shape->pitch);
-            }
-            job->y = y + out_row * shape->out_columns * shape->channels + first;
             block(job);
         }
     }
@@ -141,10 +186,17 @@ class _Form:
         parts = f"s{self.stride}_{self.pitch}_{'g' if self.groups else ''}{self.fours}"
         return f"{parts}_{self.back}_{self.lanes}"
 
+    def moved(self, groups: int) -> tuple[int, int]:
+        """Columns that a way through a row goes on in the plane, and in y."""
+        columns = 2 if self.stride == 1 else 4
+        loaded = (2 * groups + self.fours) * columns - self.back
+        stored = (2 * groups + max(0, self.fours - 1)) * columns - self.back
+        return loaded * self.stride, stored
+
 
 def implement(layer: Convolution, variant: str, budget: int) -> Implementation | None:
     """Code of a depthwise 3x3 convolution; None for any other."""
-    del variant, budget
+    del variant
     window = layer.window
     if not _is_depthwise_int8(layer):
         return None
@@ -158,31 +210,51 @@ def implement(layer: Convolution, variant: str, budget: int) -> Implementation |
     scale = scaling(layer.rescale, channels)
     if scale is None:
         return None
-    form = _form(stride, columns, 4 * min(channels, planes.LANES))
-    function = _block(form, scale)
-    fast = planes.fast(*window.image[1:])
     plane_columns = (columns - 1) * stride + 4
+    lanes = planes.LANES
+    while lanes > 4 and _EDGES + plane_columns * 4 * min(channels, lanes) > budget > 0:
+        lanes //= 2
+    lanes = min(channels, lanes)
+    form = _form(stride, columns, 4 * lanes)
+    function = _block(form, scale)
+    fast = planes.fast(*window.image[1:]) if lanes in (channels, planes.LANES) else None
+    each = 2 if stride == 1 else 1
+    step = 1 if rows == 3 else each
+    plane_bytes = plane_columns * form.pitch
+    regular = (rows - each) // step + 1
+    over = (regular - 1) * step + each < rows
+    wanted = regular + over
+    everything = _EDGES + wanted * plane_bytes
+    # With no more planes than the result has bytes, and the result in the input's place, no more
+    # memory is needed than with little scratch memory and both tensors.
+    alike = stride == 1 and window.result == window.image
+    whole = everything <= budget or (budget == 0 and alike and everything <= layer.output.bytes)
+    count = wanted if whole else max(1, min(wanted, (budget - _EDGES) // plane_bytes))
+    span = 4 if stride == 1 else 8
+    groups = columns // span if form.groups else 0
     shape = [
         *window.image,
-        *(rows, columns),
-        *(2 if stride == 1 else 1, stride, *window.pads),
-        *(plane_columns, form.pitch, 3 + scale.words, layer.inputs[0].zero_point),
+        *(lanes, rows, columns),
+        *(stride, *window.pads),
+        *(regular, step, rows - each if over else -1),
+        *(plane_columns, form.pitch, count, 3 + scale.words, layer.inputs[0].zero_point),
     ]
-    span = 4 if stride == 1 else 8
+    loaded, stored = form.moved(groups)
+    moves = [plane_bytes - loaded * form.pitch, step * row - stored * channels]
     lines = [
         f"static const struct mve_depthwise shape = {{{', '.join(map(str, shape))}}};",
-        f"struct mve_channels_job job = {{y, @stream@, {columns // span}, {span * channels},",
-        f"                               @stream@, {scale.zero_point}, x0, @places@}};",
-        f"mve_convolve_channels(&shape, {function.name}, &job, {fast.name if fast else 0}, x0, y,",
+        f"struct mve_channels_job job = {{y, @stream@, {groups}, {span * channels}, 1, {moves[0]},",
+        f"                               {moves[1]}, @stream@, {scale.zero_point}, x0, @places@}};",
+        f"mve_convolve_channels(&shape, {function.name}, &job,",
+        f"                      {fast.name if fast else 'mve_interleave'}, x0, y,",
         "                      (int8_t *)scratch);",
     ]
-    # A store of the last column is 64 bytes; a column has fewer where there are fewer channels.
-    size = 16 + plane_columns * form.pitch + 64
     return Implementation(
         "\n".join(lines),
         (*([fast] if fast else []), DRIVER, function),
         (Array("stream", _stream(layer, scale)), Array("places", _places(stride, row, channels))),
-        scratch=size,
+        scratch=_EDGES + count * plane_bytes,
+        in_place=(0,) if whole and alike else (),
     )
 
 
@@ -259,7 +331,7 @@ def _group(form: _Form, scale: Scaling, names: tuple[str, ...]) -> list[str]:
     free = ({0, 1, 2} - {first, second}).pop()
     step = "r9"
     if scale.form == "general":
-        lines.append("ldr r0, [sp, #28]")
+        lines.append(f"ldr r0, [sp, #{_Y_STEP}]")
         step = "r0"
     return [
         *lines,
@@ -277,7 +349,7 @@ def _four(form: _Form, scale: Scaling, names: tuple[str, ...], back: int, more: 
     lines: list[str] = []
     step = "r9"
     if scale.form == "general" and (back or more):
-        lines.append("ldr r0, [sp, #28]")
+        lines.append(f"ldr r0, [sp, #{_Y_STEP}]")
         step = "r0"
     if back:
         columns = {1: 2, 2: 3}[form.stride]  # log2 of the columns of a step
@@ -306,7 +378,7 @@ def _four(form: _Form, scale: Scaling, names: tuple[str, ...], back: int, more: 
         lines.append(f"vstrb.32 q{result}, [r10, q{free}]")
     if more:
         if scale.form == "general":
-            lines.append("ldr r0, [sp, #28]")
+            lines.append(f"ldr r0, [sp, #{_Y_STEP}]")
         lines.append(f"add r10, r10, {step}, lsr #1")
     return lines
 
@@ -325,16 +397,16 @@ def _weights(form: _Form) -> list[str]:
 
 def _block(form: _Form, scale: Scaling) -> Function:
     names = ("r1", "r3", "r5", "r8", "r9")[: scale.words]
+    general = scale.form == "general"
     lines = [
         *SAVE,
         "mov r0, %0",
-        "ldm r0, {r1-r8}",
-        "push {r1-r4} // y, end, groups, step",
-        "mov r9, r4",
-        "mov r12, r5",
-        "mov r11, r8",
-        "vdup.32 q3, r7",
-        "mov r7, r6",
+        "ldm r0, {r1-r11}",
+        "push {r1-r8}",
+        "mov r12, r8 // the stream",
+        "mov r7, r9 // zero point",
+        "mov r9, r4 // step of y",
+        "vdup.32 q3, r10",
         "movs r0, #0",
         "vidup.u32 q0, r0, #1",
         f"mov r0, #{form.pitch}",
@@ -356,6 +428,8 @@ def _block(form: _Form, scale: Scaling) -> Function:
         "ldr r10, [sp, #16]",
         "add r0, r10, #1",
         "str r0, [sp, #16]",
+        *(["ldr r0, [sp, #32]", "str r0, [sp, #44]"] if general else ["ldr r8, [sp, #32]"]),
+        "3: // a plane",
     ]
     if form.groups:
         lines += ["ldr r0, [sp, #24]", "dls lr, r0", "2:", *_group(form, scale, names), "le lr, 2b"]
@@ -363,12 +437,18 @@ def _block(form: _Form, scale: Scaling) -> Function:
         last = place == form.fours - 1
         lines += _four(form, scale, names, form.back if last else 0, not last)
     lines += [
+        "ldrd r0, r2, [sp, #36]",
+        "vadd.i32 q3, q3, r0",
+        "add r10, r10, r2",
+        *(["ldr r0, [sp, #44]", "subs r0, r0, #1", "str r0, [sp, #44]"] if general
+          else ["subs r8, r8, #1"]),
+        "bne 3b",
         "ldr r0, [sp, #20]",
         "cmp r12, r0",
         "bne 1b",
-        "add sp, sp, #32",
+        "add sp, sp, #48",
         *RESTORE,
-    ]
+    ]  # fmt: skip
     name = f"mve_channels_{form.name}_{scale.name}"
     statement = assembly(lines, f': : "r"(job) : {clobbers()}')
     return Function(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from intaglio.targets.c.kernels.base import Array, Function, Implementation
 from intaglio.targets.c.kernels.neon.layers import declare_product, pixel_loop, tail_of
 from intaglio.targets.c.kernels.neon.rows import Rows
+from intaglio.targets.c.kernels.neon.tails import Tail
 from intaglio.targets.c.kernels.neon.tiles import Tile
 from intaglio.targets.c.kernels.portable.window import is_padded, one_row
 from intaglio.targets.c.network import Convolution, Window
@@ -26,7 +27,7 @@ def dense(layer: Convolution, variant: str) -> Implementation | None:
         variant: ``dotprod`` or ``neon``.
     """
     x, y = layer.inputs[0], layer.output
-    if layer.groups != 1 or layer.weight_zero_point or layer.wide or not y.size:
+    if layer.groups != 1 or layer.weight_zero_point or not y.size:
         return None
     if (x.dtype, y.dtype) not in (("int8", "int8"), ("int16", "int16")):
         return None
@@ -53,9 +54,10 @@ def dense(layer: Convolution, variant: str) -> Implementation | None:
     lines = declare_product(tail, y.dtype, len(flat), shape.runs, shape.length, shape.step)
     rows_of = Rows(window, x.itemsize, x.zero_point, shape.exact)
     function = tile.function(tail)
-    lines += rows_of.loop(_body(tile, function, window, shape, x.itemsize))
+    lines += rows_of.loop(_body(tile, function, tail, window, shape, x.itemsize))
     arrays = (
         Array("weights", _pack(weights, tile, shape)),
+        *(() if tail.stage is None else tail.stage.arrays),
         Array("tail", tail.blocks(layer.bias - x.zero_point * flat.sum(axis=1), tile.channels)),
     )
     functions = (*rows_of.functions, function)
@@ -165,7 +167,7 @@ def _pack(weights: NDArray[np.int8], tile: Tile, shape: _Shape) -> NDArray[np.in
 
 
 def _body(
-    tile: Tile, function: Function, window: Window, shape: _Shape, itemsize: int
+    tile: Tile, function: Function, tail: Tail, window: Window, shape: _Shape, itemsize: int
 ) -> list[str]:
     """Statements for the pixels of a row."""
     lines = []
@@ -181,4 +183,4 @@ def _body(
             f"{window.dilations[1] * window.image[2]};",
             "}",
         ]
-    return [*lines, *pixel_loop(function.name, runs, window, tile.pixels, shape.step)]
+    return [*lines, *pixel_loop(function.name, tail, runs, window, tile.pixels, shape.step)]

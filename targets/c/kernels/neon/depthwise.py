@@ -12,7 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intaglio.targets.c.kernels.base import Array, Function, Implementation
-from intaglio.targets.c.kernels.neon.ends import block, end_functions, end_of_tile, limits
+from intaglio.targets.c.kernels.neon.ends import (
+    block,
+    end_functions,
+    end_of_tile,
+    limits,
+    parameters,
+)
 from intaglio.targets.c.kernels.neon.layers import declare_product, pixel_loop, tail_of
 from intaglio.targets.c.kernels.neon.rows import Rows
 from intaglio.targets.c.kernels.neon.tails import Tail
@@ -63,11 +69,11 @@ class _Tile:
         lines = [
             f"/* All channels of {pixel}, {self.channels} at a time; runs are the taps. */",
             f"static void {name}(const {kind} *const *runs, size_t offset,",
-            f"    const struct neon_product *product, {kind} *y)",
+            f"    {parameters(tail, kind)})",
             "{",
             "    const int8_t *weights = product->weights;",
             "    const int32_t *tail = product->tail;",
-            *(f"    {line}" for line in limits(self.wide)),
+            *(f"    {line}" for line in limits(self.wide) if tail.stage is None),
             f"    for (size_t first = 0; first < product->channels; first += {self.channels}) {{",
             "        const size_t count = product->channels - first;",
             "        size_t tap = 0;",
@@ -81,7 +87,7 @@ class _Tile:
             "    }",
             "}",
         ]
-        return Function(name, "\n".join(lines), end_functions(tail, self.wide))
+        return Function(name, "\n".join(lines), end_functions(tail, self.vectors, self.wide))
 
     def _start(self) -> list[str]:
         lines = [f"int32x4_t acc0_{v} = vld1q_s32(tail + {4 * v});" for v in range(self.vectors)]
@@ -161,7 +167,7 @@ def depthwise(layer: Convolution, variant: str) -> Implementation | None:
     x, y = layer.inputs[0], layer.output
     if not layer.is_depthwise or layer.groups != len(layer.weights) or not y.size:
         return None
-    if layer.weight_zero_point or layer.wide:
+    if layer.weight_zero_point:
         return None
     if (x.dtype, y.dtype) not in (("int8", "int8"), ("int16", "int16")):
         return None
@@ -176,10 +182,11 @@ def depthwise(layer: Convolution, variant: str) -> Implementation | None:
     function = tile.function(tail)
     step = window.strides[1] * window.image[2]
     product = declare_product(tail, y.dtype, len(flat), flat.shape[1], 1, step)
-    lines = [*product, *rows.loop(_body(tile, function, window, x.itemsize))]
+    lines = [*product, *rows.loop(_body(tile, function, tail, window, x.itemsize))]
     bias = layer.bias - x.zero_point * flat.sum(axis=1)
     arrays = (
         Array("weights", _pack(flat.astype(np.int8), tile.channels)),
+        *(() if tail.stage is None else tail.stage.arrays),
         Array("tail", tail.blocks(bias, tile.channels)),
     )
     return Implementation("\n".join(lines), (*rows.functions, function), arrays, rows.bytes)
@@ -207,7 +214,7 @@ def _pack(weights: NDArray[np.int8], lanes: int) -> NDArray[np.int8]:
     return padded.reshape(-1, lanes, weights.shape[1]).transpose(0, 2, 1)
 
 
-def _body(tile: _Tile, function: Function, window: Window, itemsize: int) -> list[str]:
+def _body(tile: _Tile, function: Function, tail: Tail, window: Window, itemsize: int) -> list[str]:
     """Statements for the pixels of a row."""
     channels = window.result[2]
     kind = "int8_t" if itemsize == 1 else "int16_t"
@@ -220,4 +227,4 @@ def _body(tile: _Tile, function: Function, window: Window, itemsize: int) -> lis
         "}",
     ]
     step = window.strides[1] * channels
-    return [*lines, *pixel_loop(function.name, "taps", window, tile.pixels, step)]
+    return [*lines, *pixel_loop(function.name, tail, "taps", window, tile.pixels, step)]

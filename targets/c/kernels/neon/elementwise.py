@@ -13,7 +13,7 @@ from intaglio.targets.c.kernels.base import Function, Implementation
 from intaglio.targets.c.kernels.neon.ends import block, limits
 from intaglio.targets.c.kernels.neon.memory import SOME, STORE
 from intaglio.targets.c.kernels.neon.tables import looked_up
-from intaglio.targets.c.kernels.neon.tails import NARROW8, NARROW16, Tail, make_tail
+from intaglio.targets.c.kernels.neon.tails import NARROW8_TWICE, NARROW16, Tail, make_tail
 from intaglio.targets.c.kernels.portable.broadcasting import overwritable
 from intaglio.targets.c.kernels.portable.sums import affine_sum
 from intaglio.targets.c.kernels.portable.values import centered_values, rescaled
@@ -30,7 +30,7 @@ static void neon_sum_affine(const int8_t *a, const int8_t *b, size_t count, int3
     int32_t r, int32_t places, int8_t low, int8_t high, int8_t *y)
 {
     const int32x4_t start = vdupq_n_s32(r), shift = vdupq_n_s32(-places);
-    const int8x8_t least = vdup_n_s8(low), most = vdup_n_s8(high);
+    const int8x16_t least = vdupq_n_s8(low), most = vdupq_n_s8(high);
     const int16x8_t zero = vdupq_n_s16(0);
     for (size_t i = 0; i < count; i += 16) {
         const size_t left = count - i;
@@ -47,8 +47,7 @@ static void neon_sum_affine(const int8_t *a, const int8_t *b, size_t count, int3
         s1 = vshlq_s32(vmlaq_n_s32(s1, vmovl_high_s16(b0), q), shift);
         s2 = vshlq_s32(vmlaq_n_s32(s2, vmovl_s16(vget_low_s16(b1)), q), shift);
         s3 = vshlq_s32(vmlaq_n_s32(s3, vmovl_high_s16(b1), q), shift);
-        sum = vcombine_s8(
-            neon_narrow8(s0, s1, zero, least, most), neon_narrow8(s2, s3, zero, least, most));
+        sum = neon_narrow8_twice(s0, s1, s2, s3, zero, least, most);
         if (left < 16) {
             neon_store(y + i, sum, left);
         } else {
@@ -56,7 +55,7 @@ static void neon_sum_affine(const int8_t *a, const int8_t *b, size_t count, int3
         }
     }
 }""",
-    (SOME, STORE, NARROW8),
+    (SOME, STORE, NARROW8_TWICE),
 )
 
 
@@ -170,11 +169,8 @@ def _loop(
         made = f"vreinterpretq_s8_s16(vcombine_s16(\n    {parts[0]},\n    {parts[1]}))"
         stored = "vst1q_s16(y + i, vreinterpretq_s16_s8(result));"
     else:
-        parts = [
-            f"neon_narrow8({a},\n        {b}, zero_point, low, high)"
-            for a, b in (results[:2], results[2:])
-        ]
-        made = f"vcombine_s8(\n    {parts[0]},\n    {parts[1]})"
+        parts = ",\n    ".join(results)
+        made = f"neon_narrow8_twice(\n    {parts},\n    zero_point, low, high)"
         stored = "vst1q_s8(y + i, result);"
     size = "2 * left" if wide else "left"
     body = [
@@ -189,7 +185,7 @@ def _loop(
     ]
     text = "\n".join(body).split("\n")
     loop = block(f"for (size_t i = 0; i < {output.size}; i += {count})", text)
-    narrow = NARROW16 if wide else NARROW8
+    narrow = NARROW16 if wide else NARROW8_TWICE
     return Implementation(
         "\n".join([*head, *loop]),
         (SOME, STORE, narrow, *functions),

@@ -7,8 +7,9 @@ multipliers and shifts of its channels), ``count`` (channels that are left) and 
 from __future__ import annotations
 
 from intaglio.targets.c.kernels.base import Function
+from intaglio.targets.c.kernels.neon.each import Stage
 from intaglio.targets.c.kernels.neon.memory import STORE
-from intaglio.targets.c.kernels.neon.tails import NARROW8, NARROW16, Tail
+from intaglio.targets.c.kernels.neon.tails import NARROW8, NARROW8_TWICE, NARROW16, Tail
 
 PRODUCT = Function(
     "neon_product",
@@ -25,9 +26,18 @@ struct neon_product {
 )
 
 
-def end_functions(tail: Tail, wide: bool) -> tuple[Function, ...]:
+def end_functions(tail: Tail, vectors: int, wide: bool) -> tuple[Function, ...]:
     """What the end of a tile calls, and the struct of its constants."""
-    return (PRODUCT, STORE, tail.function, NARROW16 if wide else NARROW8)
+    if tail.stage is not None:
+        return (PRODUCT, *tail.functions)
+    narrow = NARROW16 if wide else NARROW8 if vectors <= 2 else NARROW8_TWICE
+    return (PRODUCT, STORE, *tail.functions, narrow)
+
+
+def parameters(tail: Tail, kind: str) -> str:
+    """The last parameters of a tile's function; ``kind`` is the C type of a result."""
+    stage = "" if tail.stage is None else f"const struct {tail.stage.struct} *stage, "
+    return f"const struct neon_product *product, {stage}{kind} *y"
 
 
 def limits(
@@ -53,13 +63,15 @@ def limits(
         ]
     return [
         f"const int16x8_t zero_point = vdupq_n_s16((int16_t){zero});",
-        f"const int8x8_t low = vdup_n_s8((int8_t){low});",
-        f"const int8x8_t high = vdup_n_s8((int8_t){high});",
+        f"const int8x16_t low = vdupq_n_s8((int8_t){low});",
+        f"const int8x16_t high = vdupq_n_s8((int8_t){high});",
     ]
 
 
 def end_of_tile(tail: Tail, pixels: int, vectors: int, wide: bool) -> list[str]:
     """Statements that rescale, narrow and store all accumulators, and move ``y`` on."""
+    if tail.stage is not None:
+        return _each(tail.stage, pixels, vectors, "int16_t" if wide else "int8_t")
     lines = []
     for v in range(vectors):
         lines += [
@@ -71,7 +83,25 @@ def end_of_tile(tail: Tail, pixels: int, vectors: int, wide: bool) -> list[str]:
             f"acc{p}_{v} = {tail.function.name}(acc{p}_{v}, multiplier{v}, shift{v});"
             for v in range(vectors)
         ]
-    return lines + (_words(pixels, vectors) if wide else _bytes(pixels, vectors))
+    lines += _words(pixels, vectors) if wide else _bytes(pixels, vectors)
+    return "\n".join(lines).split("\n")
+
+
+def _each(stage: Stage, pixels: int, vectors: int, kind: str) -> list[str]:
+    """The end where each result is computed for itself."""
+    size = 4 * vectors
+    lines = [f"int32_t sums[{pixels * size}];"]
+    lines += [
+        f"vst1q_s32(sums + {p * size + 4 * v}, acc{p}_{v});"
+        for p in range(pixels)
+        for v in range(vectors)
+    ]
+    inner = [
+        "y[p * product->channels + c] =",
+        f"    ({kind}){stage.finish.name}(sums[p * {size} + c], stage, first + c);",
+    ]
+    loop = block(f"for (size_t c = 0; c < {size} && c < count; c++)", inner)
+    return [*lines, *block(f"for (size_t p = 0; p < {pixels}; p++)", loop), f"y += {size};"]
 
 
 def block(head: str, body: list[str]) -> list[str]:
@@ -82,14 +112,14 @@ def block(head: str, body: list[str]) -> list[str]:
 def _bytes(pixels: int, vectors: int) -> list[str]:
     lines, full, rest = [], [], []
     for p in range(pixels):
-        halves = [
-            f"neon_narrow8(acc{p}_{v}, acc{p}_{min(v + 1, vectors - 1)}, zero_point, low, high)"
-            for v in range(0, vectors, 2)
-        ]
-        halves += ["vdup_n_s8(0)"] * (2 - len(halves))
         value = f"result{p}"
-        lines.append(f"const int8x16_t {value} = vcombine_s8(")
-        lines += [f"    {halves[0]},", f"    {halves[1]});"]
+        names = [f"acc{p}_{min(v, vectors - 1)}" for v in range(2 if vectors <= 2 else 4)]
+        narrowed = f"({', '.join(names)}, zero_point, low, high)"
+        if vectors <= 2:
+            lines.append(f"const int8x8_t half{p} = neon_narrow8{narrowed};")
+            lines.append(f"const int8x16_t {value} = vcombine_s8(half{p}, half{p});")
+        else:
+            lines.append(f"const int8x16_t {value} =\n    neon_narrow8_twice{narrowed};")
         if vectors == 4:
             full.append(f"vst1q_s8({_row(p)}, {value});")
         elif vectors == 2:

@@ -7,7 +7,7 @@ import numpy as np
 from intaglio.targets.c.kernels.base import Function, Implementation
 from intaglio.targets.c.kernels.neon.ends import limits
 from intaglio.targets.c.kernels.neon.memory import SOME, STORE
-from intaglio.targets.c.kernels.neon.tails import NARROW8, Tail, make_tail
+from intaglio.targets.c.kernels.neon.tails import NARROW8_TWICE, make_tail
 from intaglio.targets.c.network import Reduction
 
 _SUM = Function(
@@ -66,9 +66,9 @@ def reduction(layer: Reduction, variant: str, budget: int) -> Implementation | N
             "    int8x16_t result;",
             f"    sums[0] = sums[1] = sums[2] = sums[3] = vdupq_n_s32({layer.offset});",
             f"    neon_sum_of_pixels(x0 + first, {channels}, {pixels}, count, sums);",
-            "    result = vcombine_s8(",
-            f"        {_narrowed(tail, 0)},",
-            f"        {_narrowed(tail, 2)});",
+            "    result = neon_narrow8_twice(",
+            *(f"        {tail.call(f'sums[{part}]')}," for part in range(4)),
+            "        zero_point, low, high);",
             "    if (count < 16) {",
             "        neon_store(y, result, count);",
             "    } else {",
@@ -77,9 +77,4 @@ def reduction(layer: Reduction, variant: str, budget: int) -> Implementation | N
             "}",
         ]
     )
-    return Implementation(call, (_SUM, STORE, NARROW8, tail.function))
-
-
-def _narrowed(tail: Tail, at: int) -> str:
-    first, second = (tail.call(f"sums[{at + i}]") for i in range(2))
-    return f"neon_narrow8({first},\n            {second}, zero_point, low, high)"
+    return Implementation(call, (_SUM, STORE, NARROW8_TWICE, tail.function))

@@ -9,7 +9,8 @@ With ``s`` the total right shift and ``e = s - 31``:
 * ``wide``: a product of 64 bits and one rounding shift.
 
 Where ``s`` is 31 or less the accumulator is shifted to the left first, and a bound of it proves
-that nothing is lost; else there is no vector tail.
+that nothing is lost; else there is no vector tail. :func:`convolution_tail` then has the results
+computed one by one.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intaglio.targets.c.kernels.base import Function
+from intaglio.targets.c.kernels.neon.each import Stage, stage_of
 from intaglio.targets.c.literals import number
 from intaglio.targets.c.network import Rescale
 from intaglio.transforms.fixed_point import Rounding
@@ -95,11 +97,26 @@ NARROW8 = Function(
     """\
 /* Eight rescaled values as bytes: moved by the zero point, clamped to low .. high. */
 static inline int8x8_t neon_narrow8(
-    int32x4_t a, int32x4_t b, int16x8_t zero_point, int8x8_t low, int8x8_t high)
+    int32x4_t a, int32x4_t b, int16x8_t zero_point, int8x16_t low, int8x16_t high)
 {
-    const int16x8_t words = vcombine_s16(vqmovn_s32(a), vqmovn_s32(b));
+    const int16x8_t words = vqmovn_high_s32(vqmovn_s32(a), b);
     const int8x8_t bytes = vqmovn_s16(vqaddq_s16(words, zero_point));
-    return vmin_s8(vmax_s8(bytes, low), high);
+    return vmin_s8(vmax_s8(bytes, vget_low_s8(low)), vget_low_s8(high));
+}""",
+)
+
+NARROW8_TWICE = Function(
+    "neon_narrow8_twice",
+    """\
+/* Sixteen rescaled values as bytes: moved by the zero point, clamped to low .. high. */
+static inline int8x16_t neon_narrow8_twice(int32x4_t a, int32x4_t b, int32x4_t c, int32x4_t d,
+    int16x8_t zero_point, int8x16_t low, int8x16_t high)
+{
+    const int16x8_t first = vqmovn_high_s32(vqmovn_s32(a), b);
+    const int16x8_t second = vqmovn_high_s32(vqmovn_s32(c), d);
+    const int8x16_t bytes = vqmovn_high_s16(
+        vqmovn_s16(vqaddq_s16(first, zero_point)), vqaddq_s16(second, zero_point));
+    return vminq_s8(vmaxq_s8(bytes, low), high);
 }""",
 )
 
@@ -126,6 +143,7 @@ class Tail:
         zero_point: Added to the result.
         minimum: Smallest result.
         maximum: Largest result.
+        stage: What computes the results one by one, in place of ``function``; mostly None.
     """
 
     function: Function
@@ -134,10 +152,18 @@ class Tail:
     zero_point: int
     minimum: int
     maximum: int
+    stage: Stage | None = None
+
+    @property
+    def functions(self) -> tuple[Function, ...]:
+        """What the end of a tile calls for it."""
+        return (self.function,) if self.stage is None else (self.stage.finish,)
 
     @property
     def name(self) -> str:
         """Its word in the names of functions."""
+        if self.stage is not None:
+            return f"each_{self.stage.name}"
         return self.function.name.removeprefix("neon_rescale_")
 
     def blocks(self, bias: NDArray[np.int64], lanes: int) -> NDArray[np.int32]:
@@ -187,6 +213,21 @@ def make_tail(rescale: Rescale, bound: NDArray[np.int64]) -> Tail | None:
     if np.all(left < 0):
         return _tail(SINGLE if single else DOUBLE, rescale, multiplier, left)
     return _tail(SINGLE_MIXED if single else DOUBLE_MIXED, rescale, multiplier, left)
+
+
+def convolution_tail(rescale: Rescale, bound: NDArray[np.int64]) -> Tail | None:
+    """As :func:`make_tail`, with a tail for each channel where there is none in vectors.
+
+    Args:
+        rescale: What it computes.
+        bound: Largest magnitude of the accumulators of each channel; it must fit 32 bits.
+    """
+    found = make_tail(rescale, bound)
+    if found is not None or np.any(bound >= _LIMIT):
+        return found
+    none = np.zeros(1, np.int32)
+    limits = rescale.zero_point, rescale.minimum, rescale.maximum
+    return Tail(DOUBLE, none, none, *limits, stage_of(rescale))
 
 
 def _tail(

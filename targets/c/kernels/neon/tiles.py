@@ -21,7 +21,13 @@ from __future__ import annotations
 import dataclasses
 
 from intaglio.targets.c.kernels.base import Function
-from intaglio.targets.c.kernels.neon.ends import block, end_functions, end_of_tile, limits
+from intaglio.targets.c.kernels.neon.ends import (
+    block,
+    end_functions,
+    end_of_tile,
+    limits,
+    parameters,
+)
 from intaglio.targets.c.kernels.neon.memory import WORD
 from intaglio.targets.c.kernels.neon.tails import Tail
 
@@ -63,11 +69,11 @@ class Tile:
         lines = [
             f"/* All channels of {pixel}, {self.channels} at a time. */",
             f"static void {name}(const {kind} *const *runs, size_t offset,",
-            f"    const struct neon_product *product, {kind} *y)",
+            f"    {parameters(tail, kind)})",
             "{",
             "    const int8_t *weights = product->weights;",
             "    const int32_t *tail = product->tail;",
-            *(f"    {line}" for line in limits(self.wide)),
+            *(f"    {line}" for line in limits(self.wide) if tail.stage is None),
             f"    for (size_t first = 0; first < product->channels; first += {self.channels}) {{",
             "        const size_t count = product->channels - first;",
             *(f"        {line}" for line in self._start()),
@@ -83,7 +89,8 @@ class Tile:
             "    }",
             "}",
         ]
-        needs = (WORD, *end_functions(tail, self.wide))
+        words = (WORD,) if self.form == "dot" else ()
+        needs = (*words, *end_functions(tail, self.vectors, self.wide))
         return Function(name, "\n".join(lines), needs)
 
     def _start(self) -> list[str]:

@@ -82,7 +82,8 @@ def affine(
     values = results.reshape(-1)
     sizes = [int(np.abs(operand).max()) for operand in flat]
     if values.min() == values.max():
-        return Affine((0,) * len(flat), int(values[0]) << (places or 0), places or 0)
+        shift = places or 1
+        return Affine((0,) * len(flat), int(values[0]) << shift, shift)
     # A result at a rail allows all sums beyond it.
     lower, upper = values > minimum, values < maximum
     spread = sum(abs(slope) * size for slope, size in zip(slopes, sizes, strict=True))
@@ -109,7 +110,7 @@ class _Bound:
     limits: NDArray[np.int64]
 
     def offsets(self, factors: Sequence[float] | Sequence[int]) -> NDArray[np.float64]:
-        """The offset that meets each limit exactly. Whole numbers below 2^53, so exact."""
+        """The offset that meets each limit; exact for integers, as all sums are below 2^53."""
         products = sum(
             operand * float(factor) for operand, factor in zip(self.operands, factors, strict=True)
         )

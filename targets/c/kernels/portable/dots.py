@@ -51,16 +51,16 @@ static NOINLINE void dot4_${name}(const ${x} *x, const ${w} *weights, int32_t di
 }""")
 
 _ROWS = Template("""\
-/* The same for any number of rows up to four. */
+/* The same for any number of rows and as many accumulators. */
 static void dot_rows_${name}(const ${x} *x, const ${w} *weights, int32_t distance, int32_t count,
     int32_t rows, int32_t *acc)
 {
+    const int32_t fours = rows & ~3;
     int32_t row;
-    if (rows == 4) {
-        dot4_${name}(x, weights, distance, count, acc);
-        return;
+    for (row = 0; row < fours; row += 4) {
+        dot4_${name}(x, weights + row * distance, distance, count, acc + row);
     }
-    for (row = 0; row < rows; row++) {
+    for (row = fours; row < rows; row++) {
         acc[row] += dot_${name}(x, weights + row * distance, count);
     }
 }""")
@@ -70,20 +70,24 @@ _WIDE_ROWS = Template("""\
 static void dot_rows_${name}_wide(const ${x} *x, const ${w} *weights, int32_t distance,
     int32_t count, int32_t rows, int64_t *acc)
 {
-    int32_t from, row;
-    for (from = 0; from < count; from += 256) {
-        const int32_t part = count - from < 256 ? count - from : 256;
-        int32_t sums[4] = {0, 0, 0, 0};
-        dot_rows_${name}(x + from, weights + from, distance, part, rows, sums);
-        for (row = 0; row < rows; row++) {
-            acc[row] += sums[row];
+    int32_t row, from, i;
+    for (row = 0; row < rows; row += 4) {
+        const int32_t part = rows - row < 4 ? rows - row : 4;
+        for (from = 0; from < count; from += 256) {
+            const int32_t length = count - from < 256 ? count - from : 256;
+            int32_t sums[4] = {0, 0, 0, 0};
+            dot_rows_${name}(
+                x + from, weights + row * distance + from, distance, length, part, sums);
+            for (i = 0; i < part; i++) {
+                acc[row + i] += sums[i];
+            }
         }
     }
 }""")
 
 
 def dot_rows(x: str, w: str, *, wide: bool) -> Function:
-    """``dot_rows(x, weights, distance, count, rows, acc)``: up to four dot products of one ``x``.
+    """``dot_rows(x, weights, distance, count, rows, acc)``: dot products of ``x`` with each row.
 
     Args:
         x: C type of the values: ``int8_t`` or ``int16_t``.

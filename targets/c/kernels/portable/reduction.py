@@ -11,7 +11,7 @@ import itertools
 
 import numpy as np
 
-from intaglio.targets.c.kernels.base import Function, Implementation
+from intaglio.targets.c.kernels.base import Array, Function, Implementation
 from intaglio.targets.c.kernels.portable.stage import output_stage
 from intaglio.targets.c.literals import c_type, number
 from intaglio.targets.c.network import Reduction
@@ -19,12 +19,19 @@ from intaglio.targets.c.network import Reduction
 
 @dataclasses.dataclass(frozen=True)
 class _Words:
-    """C text of what a reduction does with its elements."""
+    """C text of what a reduction does with its elements.
+
+    Attributes:
+        acc: Type of an accumulator.
+        start: What it begins with.
+        step: Takes in an element.
+        finish: Function that makes results of accumulators; empty where they are the results.
+    """
 
     acc: str
     start: str
     step: str
-    result: str
+    finish: str
 
 
 def reduce_axes(layer: Reduction, variant: str, budget: int) -> Implementation | None:
@@ -36,20 +43,18 @@ def reduce_axes(layer: Reduction, variant: str, budget: int) -> Implementation |
     parameters = [f"int32_t n{axis}" for axis in range(len(sizes))]
     parts = ["reduce", layer.kind, pattern, tensor.dtype]
     lowest = int(np.iinfo(tensor.dtype).min)
-    declaration, arrays, needs = "", (), ()
+    declaration = ""
+    arrays: tuple[Array, ...] = ()
+    needs: tuple[Function, ...] = ()
     if layer.rescale is None:
         sign, start = (">", lowest) if layer.kind == "max" else ("<", -1 - lowest)
-        words = _Words(x, str(start), f"ACC = line[k] {sign} ACC ? line[k] : ACC;", "ACC")
+        words = _Words(x, str(start), f"ACC = line[k] {sign} ACC ? line[k] : ACC;", "")
     else:
-        stage = output_stage(layer.rescale)
         count = tensor.size // max(1, layer.output.size)
         wide = count * -lowest + abs(layer.offset) >= 1 << 31
-        cast = "(int32_t)" if wide and stage.accumulator == "int32_t" else ""
+        stage = output_stage(layer.rescale, y, wide=wide)
         words = _Words(
-            "int64_t" if wide else "int32_t",
-            "offset",
-            "ACC += line[k];",
-            f"({y}){stage.finish.name}({cast}ACC, stage, 0)",
+            "int64_t" if wide else "int32_t", "offset", "ACC += line[k];", stage.finish.name
         )
         parts += [*(["wide"] if wide else []), *([f"to_{y[:-2]}"] if y != x else []), stage.name]
         arguments += [number(layer.offset), "&stage"]
@@ -130,12 +135,15 @@ def _function(name: str, pattern: str, x: str, y: str, parameters: list[str], wo
     close()
     for _ in reduced:
         close()
-    if is_chunked:
+    if words.finish:
+        write(f"{words.finish}({'acc, part' if is_chunked else '&acc, 1'}, stage, 0, y);")
+        write("y += part;" if is_chunked else "y++;")
+    elif is_chunked:
         loop("k", length)
-        write(f"*y++ = {words.result.replace('ACC', acc)};")
+        write("*y++ = acc[k];")
         close()
     else:
-        write(f"*y++ = {words.result.replace('ACC', acc)};")
+        write("*y++ = acc;")
     close()
     for _ in kept:
         close()

@@ -69,14 +69,16 @@ static void softmax(const int8_t *x, int8_t *y, int32_t rows, int32_t length,
         int32_t bits;
         const int32_t reciprocal = reciprocal_of_sum(sum, &bits);
         const int32_t places = bits + 23;
-        for (int32_t i = 0; i < length; i++) {
-            uint32_t level = 0;
-            /* Nothing is left of a number below 2^31 when it is shifted and rounded by more. */
-            if (places <= 31) {
-                level = (uint32_t)multiply_q31(exponentials[peak - x[i]], reciprocal);
-                level = (level + (UINT32_C(1) << (places - 1))) >> places;
+        if (places > 31) {
+            /* Nothing is left of a number below 2^31 that is rounded by more bits than it has. */
+            memset(y, -128, (size_t)length);
+        } else {
+            const uint32_t half = UINT32_C(1) << (places - 1);
+            for (int32_t i = 0; i < length; i++) {
+                const int32_t share = multiply_q31(exponentials[peak - x[i]], reciprocal);
+                const uint32_t level = ((uint32_t)share + half) >> places;
+                y[i] = (int8_t)((level < 255 ? (int32_t)level : 255) - 128);
             }
-            y[i] = (int8_t)((level < 255 ? (int32_t)level : 255) - 128);
         }
         x += length;
         y += length;

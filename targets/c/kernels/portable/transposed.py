@@ -59,10 +59,10 @@ static void ${name}(const ${x} *x, const ${w} *weights, const ${bias} *bias,
             const struct sources columns =
                 sources_of(across, shape->column_stride, column_reach, shape->columns);
             for (group = 0; group < groups; group++) {
-                for (first = 0; first < filters; first += 4) {
-                    const int32_t count = filters - first < 4 ? filters - first : 4;
+                for (first = 0; first < filters; first += 32) {
+                    const int32_t count = filters - first < 32 ? filters - first : 32;
                     const int32_t channel = group * filters + first;
-                    ${sum} acc[4];
+                    ${sum} acc[32];
                     for (k = 0; k < count; k++) {
                         acc[k] = bias[channel + k];
                     }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from intaglio.targets.c.kernels.base import Implementation, Kernels
 from intaglio.targets.c.kernels.x86.dense import dense
 from intaglio.targets.c.kernels.x86.depthwise import depthwise
@@ -21,19 +24,31 @@ from intaglio.targets.c.network import (
     TransposedConvolution,
 )
 
+Kernel = Callable[[Any, str], "Implementation | None"]
 
-def _convolution(layer: Convolution, variant: str, budget: int) -> Implementation | None:
-    del budget
+
+def _convolution(layer: Convolution, variant: str) -> Implementation | None:
     return dense(layer, variant) if layer.groups == 1 else depthwise(layer, variant)
 
 
+def _not_empty(kernel: Kernel) -> Callable[[Any, str, int], Implementation | None]:
+    """The kernel as the emitter calls it; layers without elements are left to portable code."""
+
+    def implement(layer: Any, variant: str, budget: int) -> Implementation | None:
+        del budget  # Rings of rows are small, and nothing works without them.
+        tensors = (*layer.inputs, layer.output)
+        return kernel(layer, variant) if all(tensor.size for tensor in tensors) else None
+
+    return implement
+
+
 KERNELS: Kernels = {
-    Convolution: _convolution,
-    Pool: pool,
-    PRelu: prelu,
-    Reduction: reduction,
-    Requantization: requantization,
-    Sum: sum_of,
-    Table: table,
-    TransposedConvolution: transposed,
+    Convolution: _not_empty(_convolution),
+    Pool: _not_empty(pool),
+    PRelu: _not_empty(prelu),
+    Reduction: _not_empty(reduction),
+    Requantization: _not_empty(requantization),
+    Sum: _not_empty(sum_of),
+    Table: _not_empty(table),
+    TransposedConvolution: _not_empty(transposed),
 }

@@ -137,9 +137,8 @@ def _pack(layer: Convolution, isa: Isa, reach: Reach) -> tuple[NDArray[np.int8],
     count, kh = len(layer.weights), layer.window.kernel[0]
     runs = layer.weights.reshape(count, kh, reach.runs, -1)
     registers = -(-count // isa.lanes)
-    padding = (
-        (0, registers * isa.lanes - count), (0, 0), (0, 0), (0, reach.length * inputs - runs.shape[3])
-    )  # fmt: skip
+    missing = registers * isa.lanes - count, reach.length * inputs - runs.shape[3]
+    padding = ((0, missing[0]), (0, 0), (0, 0), (0, missing[1]))
     padded = np.pad(runs, padding).reshape(
         registers, isa.lanes, kh * reach.runs * reach.length, inputs
     )

@@ -269,12 +269,12 @@ def _avx2_tile(layer: Convolution, tail: Tail, plan: Plan, pixels: int, count: i
     lines.append("    __m256i v, u, wa, wb, packed;")
     for pair in range(len(taps) // 2):
         for name, half in (("wa", 0), ("wb", 16)):
-            at = f"(const __m128i *)(const void *)(w + {pair * 32 + half})"
-            lines.append(f"    {name} = _mm256_cvtepi8_epi16(_mm_loadu_si128({at}));")
+            here = f"(const __m128i *)(const void *)(w + {pair * 32 + half})"
+            lines.append(f"    {name} = _mm256_cvtepi8_epi16(_mm_loadu_si128({here}));")
         for p in range(pixels):
             for name, (row, offset) in zip("vu", taps[2 * pair : 2 * pair + 2], strict=True):
-                at = 2 * (offset + p * plan.step)
-                lines.append(f"    {name} = avx2_load(rows[{row}] + at + {at});")
+                place = 2 * (offset + p * plan.step)
+                lines.append(f"    {name} = avx2_load(rows[{row}] + at + {place});")
             for a, part, weight in (("a", "lo", "wa"), ("b", "hi", "wb")):
                 product = f"_mm256_madd_epi16(_mm256_unpack{part}_epi16(v, u), {weight})"
                 lines.append(f"    {a}{p} = _mm256_add_epi32({a}{p}, {product});")

@@ -58,10 +58,10 @@ static inline void avx2_put(int8_t *to, __m256i value, size_t count)
 
 
 def take(isa: Isa) -> Function:
-    """``T take(const int8_t *from, size_t count)``."""
+    """Takes ``count`` bytes from a pointer."""
     return _TAKE_AVX2 if isa is AVX2 else _TAKE_VNNI
 
 
 def put(isa: Isa) -> Function:
-    """``void put(int8_t *to, T value, size_t count)``."""
+    """Puts ``count`` lanes of a value to a pointer."""
     return _PUT_AVX2 if isa is AVX2 else _PUT_VNNI

@@ -20,9 +20,8 @@ from intaglio.targets.c.kernels.x86.tiles import named
 from intaglio.targets.c.network import Pool, Reduction, Window
 
 
-def pool(layer: Pool, variant: str, budget: int) -> Implementation | None:
+def pool(layer: Pool, variant: str) -> Implementation | None:
     """A pool of int8; None for averages of windows that are not all whole."""
-    del budget
     if layer.inputs[0].dtype != "int8":
         return None
     isa, window = isa_of(variant), layer.window
@@ -34,9 +33,8 @@ def pool(layer: Pool, variant: str, budget: int) -> Implementation | None:
     return Implementation(*_windows(isa, window, *_average(isa, *divisor)))
 
 
-def reduction(layer: Reduction, variant: str, budget: int) -> Implementation | None:
+def reduction(layer: Reduction, variant: str) -> Implementation | None:
     """A sum over axes that are neighbours and not the last, int8 to int8; None for others."""
-    del budget
     x, y = layer.inputs[0], layer.output
     if x.dtype != "int8" or y.dtype != "int8" or layer.rescale is None or layer.kind != "sum":
         return None
@@ -152,14 +150,15 @@ def _windows(
         f"        const size_t at = column * {sw} + s * {dw};",
         *(f"        {line}" for line in skip("at", width, left)),
         f"        const size_t pixel = (at_row{less(top)}) * {width} + at{less(left)};",
-        f"        acc = {isa.op(join, 'acc', f'{take(isa).name}(x + pixel * {channels} + c, count)')};",
+        f"        v = {take(isa).name}(x + pixel * {channels} + c, count);",
+        f"        acc = {isa.op(join, 'acc', 'v')};",
         "    }",
         "}",
     ]
     block = [
         f"for (size_t c = 0; c < {channels}; c += {isa.lanes}) {{",
         f"    const size_t count = {channels} - c < {isa.lanes} ? {channels} - c : {isa.lanes};",
-        f"    {isa.type} acc = {isa.op('set1_epi32', start)};",
+        f"    {isa.type} v, acc = {isa.op('set1_epi32', start)};",
         *(f"    {line}" for line in [*taps, *finish]),
         f"    {put(isa).name}(y + c, acc, count);",
         "}",

@@ -1,8 +1,9 @@
 """Parametric ReLU of int8: one multiplication of 32 bits for each element.
 
 A result is one of 256 and an element one of 256, so far fewer bits than those of the two rescales
-do: ``((x - z) * m + b) >> s`` with ``m`` and ``b`` for each sign. The constants are searched for each
-channel, and taken only where they give the very results of the two rescales for all 256 values.
+do: ``((x - z) * m + b) >> s`` with ``m`` and ``b`` for each sign. The constants are searched for
+each channel, and taken only where they give the very results of the two rescales for all 256
+values.
 """
 
 from __future__ import annotations
@@ -25,13 +26,12 @@ _PERIODS = 16
 _ROWS = 5
 
 
-def prelu(layer: PRelu, variant: str, budget: int) -> Implementation | None:
+def prelu(layer: PRelu, variant: str) -> Implementation | None:
     """A PRelu of int8 with one slope or one a channel; None for others."""
-    del budget
     x, slopes = layer.inputs
     if x.dtype != "int8" or layer.output.dtype != "int8" or slopes.data is None:
         return None
-    channels = x.shape[-1]
+    channels = x.shape[-1] if x.shape else 1
     if x.shape != layer.output.shape or slopes.size not in (1, channels) or (
         slopes.size > 1 and slopes.shape[-1] != channels
     ):  # fmt: skip
@@ -96,7 +96,7 @@ def _constants(layer: PRelu, slopes: NDArray[np.int64]) -> NDArray[np.int64] | N
                 break
         else:
             return None
-    return np.array(found, np.int64).T
+    return np.ascontiguousarray(np.array(found, np.int64).T)
 
 
 def _formula(

@@ -37,7 +37,8 @@ static void vnni_border_row(uint8_t *to, const int8_t *x, size_t left, size_t co
     memset(to, fill, left);
     to += left;
     for (; count >= 64; count -= 64, x += 64, to += 64) {
-        _mm512_storeu_si512((void *)to, _mm512_xor_si512(_mm512_loadu_si512((const void *)x), flip));
+        const __m512i bytes = _mm512_loadu_si512((const void *)x);
+        _mm512_storeu_si512((void *)to, _mm512_xor_si512(bytes, flip));
     }
     if (count > 0) {
         const __mmask64 rest = ((__mmask64)1 << count) - 1;
@@ -151,8 +152,10 @@ class Ring:
         return (_WORDS if self.wide else _S16 if self.words else _U8,)
 
     def loop(self, body: list[str]) -> list[str]:
-        """Statements that run ``body`` for each output ``row``; it may use ``rows[]``, the row of
-        the ring that each row of the kernel reads."""
+        """Statements that run ``body`` for each output ``row``.
+
+        It may use ``rows[]``, the row of the ring that each row of the kernel reads.
+        """
         (height, width, channels), strides = self.window.image, self.window.strides
         top, left = self.window.pads
         left = min(left, self.columns)

@@ -20,9 +20,8 @@ from intaglio.targets.c.network import Rescale, Sum, Tensor
 from intaglio.transforms.fixed_point import Rounding
 
 
-def sum_of(layer: Sum, variant: str, budget: int) -> Implementation | None:
+def sum_of(layer: Sum, variant: str) -> Implementation | None:
     """A sum of two int8 activations without broadcasting; None for others."""
-    del budget
     tensors = (*layer.inputs, layer.output)
     if any(t.dtype != "int8" or t.data is not None for t in tensors):
         return None

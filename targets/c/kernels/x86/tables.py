@@ -51,18 +51,16 @@ static inline __m256i avx2_look_up(__m256i x, const int8_t *table)
 }
 
 
-def table(layer: Table, variant: str, budget: int) -> Implementation | None:
+def table(layer: Table, variant: str) -> Implementation | None:
     """A table of 256 bytes for all elements; None for others."""
-    del budget
     if layer.inputs[0].dtype != "int8" or layer.output.dtype != "int8":
         return None
     entries = np.asarray(layer.table)
     return look_up(layer, entries.reshape(-1), variant) if entries.size == 256 else None
 
 
-def requantization(layer: Requantization, variant: str, budget: int) -> Implementation | None:
+def requantization(layer: Requantization, variant: str) -> Implementation | None:
     """A rescale of bytes to bytes; None for others."""
-    del budget
     if layer.inputs[0].dtype != "int8" or layer.output.dtype != "int8":
         return None
     values = centered_values(layer.inputs[0])

@@ -15,6 +15,7 @@ place less.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -52,7 +53,7 @@ class Tail:
 
     @property
     def rescale(self) -> Function:
-        """``T rescale(T acc, T multiplier, T addend, T exponent)``."""
+        """The C function: of accumulators, multipliers, addends and exponents."""
         return _rescale(self.isa, self.kind)
 
     def apply(self, name: str, block: str) -> str:
@@ -121,12 +122,12 @@ def make_tail(
 def blocks_of(rows: NDArray[np.int64], lanes: int) -> NDArray[np.int64]:
     """``[n, channels]`` as ``[blocks, n, lanes]``, padded with zeros."""
     padded = np.pad(rows, ((0, 0), (0, -rows.shape[1] % lanes)))
-    return padded.reshape(len(rows), -1, lanes).transpose(1, 0, 2)
+    return np.ascontiguousarray(padded.reshape(len(rows), -1, lanes).transpose(1, 0, 2))
 
 
 def _wrapped(values: NDArray[np.int64]) -> NDArray[np.int64]:
     # Modulo 2^32: sums of a register wrap, and what they end in fits.
-    return ((values + _LIMIT) & 0xFFFFFFFF) - _LIMIT
+    return np.asarray(((values + _LIMIT) & 0xFFFFFFFF) - _LIMIT, np.int64)
 
 
 def _is_upper(isa: Isa, kind: str) -> bool:
@@ -199,7 +200,7 @@ def _sign(isa: Isa, kind: str) -> str:
 
 
 def pack(isa: Isa) -> Function:
-    """``T pack(a, b, c, d)``: lanes of four registers, saturated to bytes, in order."""
+    """The C function that packs the lanes of four registers, saturated to bytes, in order."""
     op, t, parts = isa.op, isa.type, isa.lanes // 4
     order = [f"{4 * part + which}" for which in range(4) for part in range(parts)]
     index = op("setr_epi32", *order)
@@ -262,7 +263,7 @@ def _joined(isa: Isa, part: list[Result], size: int) -> bool:
         return False
     ends = all(
         a.count == isa.lanes and b.offset == a.offset + isa.lanes
-        for a, b in zip(part, part[1:], strict=False)
+        for a, b in itertools.pairwise(part)
     )
     return ends and (len(part) == size or (isa.masks and len(part) > size // 2))
 

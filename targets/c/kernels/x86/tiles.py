@@ -69,7 +69,7 @@ def tile(
     names = [[f"a{p}_{v}" for v in range(vectors)] for p in range(pixels)]
     source = "const int8_t *x" if reach.direct else "const uint8_t *const *rows, size_t at"
     head = (
-        f"/* {pixels} pixels, {channels} channels: bias + sum of inputs times weights, rescaled. */\n"
+        f"/* {pixels} pixels, {channels} channels: bias + inputs times weights, rescaled. */\n"
         f"static void @({source}, const int8_t *w,\n    const int32_t *tail, int8_t *y)\n{{"
     )
     lines = []

@@ -1,9 +1,9 @@
 """Transposed convolutions as convolutions of stride 1 whose channels are the phases of the output.
 
 ``y[s*q + p]`` sums ``x[q + d] * w[k]`` over the taps ``k = (p + pad) mod s + s*j`` with ``d =
-floor((p + pad) / s) - j``: every phase ``p`` is a filter over the same few inputs around ``q``, with
-weights of 0 where a phase has no tap. A row of phases is computed into scratch memory and then laid
-out as ``s`` rows of the output.
+floor((p + pad) / s) - j``: every phase ``p`` is a filter over the same few inputs around ``q``,
+with weights of 0 where a phase has no tap. A row of phases is computed into scratch memory and then
+laid out as ``s`` rows of the output.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ from intaglio.targets.c.kernels.x86.dense import dense_rows
 from intaglio.targets.c.network import Convolution, TransposedConvolution, Window
 
 
-def transposed(layer: TransposedConvolution, variant: str, budget: int) -> Implementation | None:
+def transposed(layer: TransposedConvolution, variant: str) -> Implementation | None:
     """A transposed convolution of int8 without groups or dilation; None for others."""
-    del budget
     window, count = layer.window, len(layer.weights)
     if layer.groups != 1 or layer.wide or window.dilations != (1, 1):
         return None

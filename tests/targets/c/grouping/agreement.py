@@ -49,6 +49,10 @@ def assert_same_bits(model, network, seeds):
             )
         for name in sorted(set(found) & set(wanted)):
             array = wanted[name]
+            if array.dtype == np.int32:
+                # Where onnxruntime has no int16 kernel, the graph runs on int32.
+                array = array.astype(np.int16)
+                np.testing.assert_array_equal(array, wanted[name])
             np.testing.assert_array_equal(
                 found[name].reshape(array.shape), array, err_msg=name, strict=True
             )

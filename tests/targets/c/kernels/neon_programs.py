@@ -81,9 +81,13 @@ class Cases:
             np.log2(max(spread, 1)) - np.log2(limits.max) + self.random.uniform(-2, 2, channels)
         )
         shift = np.clip(np.round(31 + wanted), 24 if rounding == "wide" else 2, 62)
+        if rounding == "real":
+            shift = np.clip(shift + 22, 46, 97)
         some = self.random.integers(1 << 30, 1 << 31, channels)
         corner = self.random.choice([1 << 30, 3 << 29, (1 << 31) - 1, 0], channels)
         multiplier = np.where(self.random.random(channels) < 0.7, some, corner)
+        if rounding == "real":
+            multiplier = multiplier << 22 | self.random.integers(0, 1 << 22, channels)
         zero = 0 if dtype == "int16" else int(self.random.integers(-128, 128))
         clamp = self.choose("type", "type", "relu", "narrow")
         low = int(limits.min) if clamp == "type" else zero

@@ -6,18 +6,17 @@ Every build is one image with many layers; each layer gets a budget of scratch m
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
 
 import numpy as np
 import pytest
 
-from intaglio.targets.c import source
+from intaglio.targets.c import lifetimes
 from intaglio.targets.c.boards import BOARDS, BuildOptions, measure, missing_packages
 from intaglio.targets.c.kernels.choose import implement
 from intaglio.targets.c.kernels.dsp import KERNELS
-from intaglio.targets.c.lifetimes import lay_out
 from intaglio.targets.c.network import Convolution, Rescale, Tensor, Window
+from intaglio.targets.c.source import write_sources
 from intaglio.transforms.fixed_point import Rounding
 from tests.targets.c.harness import STRICT, network_of
 from tests.targets.c.reference import reference
@@ -65,9 +64,10 @@ def random_layer(
         Rounding(rounding), multiplier.astype(np.int64), shift.astype(np.int64), zero_point,
         low, high,
     )  # fmt: skip
+    image = Tensor(f"x{seed}", (1, *size, channels), "int8", 1.0, int(rng.integers(-128, 128)))
     return Convolution(
         name=f"y{seed}",
-        inputs=(Tensor(f"x{seed}", (1, *size, channels), "int8", 1.0, int(rng.integers(-128, 128))),),
+        inputs=(image,),
         output=Tensor(f"y{seed}", (1, *result, outputs), "int8", 1.0, zero_point),
         sources=(),
         window=window,
@@ -135,7 +135,9 @@ def evaluated(layers, rng):
     for layer in layers:
         for tensor in layer.inputs:
             if tensor not in arrays:
-                arrays[tensor] = rng.integers(-128, 128, tensor.shape).astype(np.int8)
+                limits = np.iinfo(tensor.dtype)
+                numbers = rng.integers(limits.min, limits.max, tensor.shape, endpoint=True)
+                arrays[tensor] = numbers.astype(tensor.dtype)
         arrays[layer.output] = reference(layer, [arrays[t] for t in layer.inputs])
     return arrays
 
@@ -143,9 +145,11 @@ def evaluated(layers, rng):
 def check(layers, tmp_path, monkeypatch, budget, optimization, flags):
     """Compiles strictly, runs on the board, and compares the outputs."""
     network = network_of(*layers, name="layers")
-    choose = lambda layer, variant, _: implement(layer, variant, budget)  # noqa: E731
-    monkeypatch.setattr(source, "lay_out", functools.partial(lay_out, choose=choose))
-    for name, text in source.write_sources(network, {"dsp"}).files.items():
+    for name in ("implement", "implement_within"):
+        monkeypatch.setattr(
+            lifetimes, name, lambda layer, variant, _: implement(layer, variant, budget)
+        )
+    for name, text in write_sources(network, {"dsp"}).files.items():
         (tmp_path / name).write_text(text)
     samples = [evaluated(layers, np.random.default_rng(seed)) for seed in range(2)]
     run = measure(

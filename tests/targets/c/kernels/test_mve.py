@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 
 import numpy as np
 import pytest
 
-from intaglio.targets.c import source
+from intaglio.targets.c import lifetimes, source
 from intaglio.targets.c.boards import BOARDS, BuildOptions, measure, missing_packages
 from intaglio.targets.c.kernels.choose import implement
 from intaglio.targets.c.kernels.mve import KERNELS
-from intaglio.targets.c.lifetimes import lay_out
-from intaglio.targets.c.network import Convolution, Pool, Rescale, Sum, Tensor, Window
+from intaglio.targets.c.network import (
+    Convolution,
+    Pool,
+    Requantization,
+    Rescale,
+    Sum,
+    Table,
+    Tensor,
+    Window,
+)
 from intaglio.transforms.fixed_point import Rounding, quantize_multiplier, rescale_double
 from tests.targets.c.harness import STRICT, network_of
 from tests.targets.c.reference import reference, rescaled
@@ -116,6 +123,21 @@ class Maker:
             )
         )  # fmt: skip
 
+    def table(self, shape, tables):
+        entries = self.random.integers(-128, 128, (tables, 256)).astype(np.int8)
+        name = f"y{len(self.layers)}_table_{'x'.join(map(str, shape))}"
+        output = Tensor(name, shape, "int8", 0.1, 0)
+        table = entries[0] if tables == 1 else entries
+        self.layers.append(Table(name, (self.tensor(shape),), output, (), table))
+
+    def requantization(self, shape, magnitude):
+        name = f"y{len(self.layers)}_requantization_{'x'.join(map(str, shape))}"
+        output = Tensor(name, shape, "int8", 0.1, 0)
+        scale = _rescale(self.random.uniform(0.3, 1.5), 3, -128, 127)
+        self.layers.append(
+            Requantization(name, (self.tensor(shape),), output, (), scale, magnitude)
+        )
+
     def pool(self, image, kernel, average, strides=(1, 1), pads=(0, 0), result=(1, 1)):
         name = f"y{len(self.layers)}_pool_{'x'.join(map(str, (*image, *kernel)))}"
         window = Window(image, (*result, image[2]), kernel, strides, (1, 1), pads)
@@ -138,6 +160,11 @@ def dense_layers():
     ]:  # fmt: skip
         make.convolution((3, 5, channels), outputs, (1, 1), kind)
     make.convolution((2, 2, 33), 5, (1, 1), "wild")
+    for pixels, channels, outputs, kind in [
+        (1, 64, 10, "signed"), (1, 256, 2, "positive"), (2, 40, 3, "wild"), (3, 7, 4, "general"),
+        (9, 128, 6, "positive"), (6, 24, 5, "signed"), (5, 19, 4, "wild"), (7, 16, 4, "general"),
+    ]:  # fmt: skip
+        make.convolution((1, pixels, channels), outputs, (1, 1), kind)
     make.convolution((8, 9, 16), 6, (1, 1), "signed", strides=(2, 2))
     make.convolution((9, 5, 16), 6, (1, 1), "general", strides=(2, 2))
     for channels, size, kind in [
@@ -192,11 +219,26 @@ def other_layers():
         make.pool((4, 5, 20), (2, 2), average, (2, 2), result=(2, 3))
         make.pool((4, 4, 9), (1, 1), average, result=(4, 4))
         make.pool((15, 17, 9), (15, 17), average)
+    make.table((1, 7, 9, 11), 1)
+    make.table((5,), 1)
+    make.table((1, 3, 5, 13), 13)
+    make.table((1, 3, 2, 8), 8)
+    make.requantization((1, 8, 9, 11), False)
+    make.requantization((1, 8, 8, 16), True)
     return make.layers
 
 
 def judged(layer, arrays):
     """Output of a layer by its formula."""
+    if isinstance(layer, Table):
+        place = arrays[0].astype(np.int64) + 128
+        if layer.table.ndim == 1:
+            return layer.table[place]
+        return layer.table[np.arange(len(layer.table)), place]
+    if isinstance(layer, Requantization):
+        centered = arrays[0].astype(np.int64) - layer.inputs[0].zero_point
+        centered = np.abs(centered) if layer.magnitude else centered
+        return rescaled(layer.rescale, centered).astype(np.int8)
     if not isinstance(layer, Sum):
         return reference(layer, arrays)
     first, second = (
@@ -230,7 +272,8 @@ def check(layers, folder, monkeypatch, budget, optimization="-O2"):
     """
     network = network_of(*layers, name="layers")
     choose = lambda layer, variant, _: implement(layer, variant, budget)  # noqa: E731
-    monkeypatch.setattr(source, "lay_out", functools.partial(lay_out, choose=choose))
+    for name in ("implement", "implement_within"):
+        monkeypatch.setattr(lifetimes, name, choose)
     for name, text in source.write_sources(network, {"mve"}).files.items():
         (folder / name).write_text(text)
     rng = np.random.default_rng(7)
@@ -255,7 +298,7 @@ def check(layers, folder, monkeypatch, budget, optimization="-O2"):
 
 @needs_board
 @pytest.mark.parametrize("layers", [dense_layers, depthwise_layers, other_layers])
-@pytest.mark.parametrize("budget", [0, 700, 30_000])
+@pytest.mark.parametrize("budget", [0, 250, 900, 30_000])
 def test_layers_have_the_bits_of_their_formulas(layers, budget, tmp_path, monkeypatch):
     made = layers()
     assert all(KERNELS[type(layer)](layer, "mve", budget) for layer in made)

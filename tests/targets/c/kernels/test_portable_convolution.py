@@ -16,27 +16,32 @@ def distinct(results):
     return np.mean([len(np.unique(result)) > 1 for result in results if result.size > 1])
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_int8(seed, capfd):
+#: Enough for every window that is gathered.
+MEMORY = 100_000
+
+
+@pytest.mark.parametrize(("seed", "memory"), [(1, 0), (2, MEMORY)])
+def test_int8(seed, memory, capfd):
     maker = Maker(seed)
     for kind in KINDS * 7:
         maker.convolution(kind)
     for kind in KINDS:
         maker.convolution(kind, rounding="real")
         maker.convolution(kind, rounding="wide")
-    assert distinct(maker.check(capfd)) > 0.7
+    assert distinct(maker.check(capfd, memory=memory)) > 0.7
 
 
-def test_int16(capfd):
-    maker = Maker(3)
-    for kind in KINDS * 3:
+@pytest.mark.parametrize(("seed", "memory"), [(3, 0), (13, MEMORY)])
+def test_int16(seed, memory, capfd):
+    maker = Maker(seed)
+    for kind in KINDS * 2:
         maker.convolution(kind, "int16")
         maker.convolution(kind, "int16", wide=True)
     for kind in KINDS:
         maker.convolution(kind, "int16", wide=True, rounding="real")
         maker.convolution(kind, "int8", output="int16")
         maker.convolution(kind, "int16", output="int8")
-    assert distinct(maker.check(capfd)) > 0.7
+    assert distinct(maker.check(capfd, memory=memory)) > 0.7
 
 
 def test_weights_with_a_zero_point(capfd):
@@ -44,10 +49,11 @@ def test_weights_with_a_zero_point(capfd):
     for kind in KINDS * 2:
         for zero_point in (-128, 127, 5):
             maker.convolution(kind, weight_zero_point=zero_point)
-    assert distinct(maker.check(capfd)) > 0.7
+    assert distinct(maker.check(capfd, memory=MEMORY)) > 0.7
 
 
-def test_geometry(capfd):
+@pytest.mark.parametrize("memory", [0, MEMORY])
+def test_geometry(memory, capfd):
     """Strides above the kernel, windows all in the padding, one column, kernels of image size."""
     maker = Maker(5)
     geometries = (
@@ -71,7 +77,7 @@ def test_geometry(capfd):
                 window.dilations, window.pads,
             )  # fmt: skip
             maker.convolved(deep, maker.values("int8", (5, *window.kernel, 1)), groups=5)
-    assert distinct(maker.check(capfd)) > 0.7
+    assert distinct(maker.check(capfd, memory=memory)) > 0.7
 
 
 def test_sums_at_the_limits_of_32_bits_and_beyond(capfd):
@@ -93,10 +99,26 @@ def test_sums_at_the_limits_of_32_bits_and_beyond(capfd):
 def test_layers_of_the_same_types_share_a_function():
     maker = Maker(7)
     layers = [maker.convolution("dense", rounding="double", weight_zero_point=0) for _ in range(8)]
-    made = [convolve(layer, "portable", 0) for layer in layers]
+    made = [convolve(layer, "portable", 10000) for layer in layers]
     names = {code.functions[0].name for code in made}
     assert names <= {"convolution_int8_double", "convolution_int8_double_high"}
     assert len({code.functions[0].text for code in made}) == len(names)
+
+
+def test_patches_only_where_there_is_memory_for_one():
+    maker = Maker(9)
+    x = maker.tensor("int8", (1, 5, 5, 2))
+    for kernel, dilation, needed in ((3, 1, 18), (1, 1, 0), (1, 2, 0), (5, 1, 0), (2, 3, 8)):
+        size = 5 - (kernel - 1) * dilation
+        window = Window((5, 5, 2), (size, size, 3), (kernel,) * 2, dilations=(dilation,) * 2)
+        weights = maker.values("int8", (3, kernel, kernel, 2))
+        layer = maker.convolved(window, weights, x=x, weight_zero_point=0)
+        assert convolve(layer, "portable", needed).scratch == needed
+        assert "by_rows" not in convolve(layer, "portable", needed).call
+        if needed:
+            code = convolve(layer, "portable", needed - 1)
+            assert "by_rows" in code.call
+            assert code.scratch == 0
 
 
 def test_without_padding_nothing_is_given_back():
@@ -120,4 +142,4 @@ def test_more_of_them(seed, capfd):
     maker = Maker(seed)
     for _ in range(40):
         maker.convolution(dtype=maker.pick("int8", "int8", "int16"))
-    maker.check(capfd)
+    maker.check(capfd, memory=MEMORY * (seed % 2))

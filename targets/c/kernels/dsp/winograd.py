@@ -1,0 +1,340 @@
+"""Convolution 3x3 with stride 1 by Winograd's F(2x2, 3x3), exact in integers.
+
+Four outputs of a 2x2 tile take 16 multiplications a channel instead of 36. With the 4x4 tile d of
+the input and the kernel g (Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks"):
+
+    4 Y = A' [ (B' d B) * ((2G) g (2G)') ] A
+
+    B' = 1  0 -1  0    2G = 2  0  0    A' = 1  1  1  0
+         0  1  1  0         1  1  1         0  1 -1 -1
+         0 -1  1  0         1 -1  1
+         0  1  0 -1         0  0  2
+
+Twice G on both sides keeps the numbers whole: below 2^11 for weights and below 2^10 for int8 values,
+so that both fit int16 and sums of 64 channels, nine of them together, fit int32. The sum of products
+over the channels is that of :mod:`block`, for each of the 16 points.
+"""
+
+from __future__ import annotations
+
+from intaglio.targets.c.kernels.base import Array, Function, Implementation
+from intaglio.targets.c.kernels.dsp.block import STEP, STEP_BYTES
+from intaglio.targets.c.kernels.dsp.finish import HALF, Finish
+from intaglio.targets.c.kernels.dsp.folding import Folded
+from intaglio.targets.c.kernels.dsp.gather import WINDOW
+from intaglio.targets.c.kernels.dsp.intrinsics import EVEN_ODD, LOAD
+from intaglio.targets.c.kernels.dsp.naked import NAKED, quoted, unused
+from intaglio.targets.c.kernels.dsp.packing import pack
+from intaglio.targets.c.network import Convolution
+
+#: Steps of four channels that the points are unrolled to.
+_MOST_STEPS = 16
+
+_POINT_ARGUMENTS = "    const uint32_t *x, const uint32_t *w, int32_t *sums, int32_t steps"
+
+_POINTS_ASSEMBLER = f"""\
+.syntax unified
+push {{r4-r11, lr}}
+sub sp, sp, #12
+add r4, r2, #256
+str r4, [sp, #8]
+mov r5, #{STEP_BYTES}
+adr.w r6, 2f
+mls r6, r3, r5, r6
+add r6, r6, #1
+strd r2, r6, [sp]
+1:
+mov r2, #0
+mov r3, #0
+mov r4, #0
+mov r5, #0
+ldr pc, [sp, #4]
+{chr(10).join([STEP] * _MOST_STEPS)}
+2:
+ldrd r6, r7, [sp, #0]
+ldr r8, [sp, #8]
+stm r6!, {{r2-r5}}
+str r6, [sp]
+cmp r6, r8
+bne 1b
+add sp, sp, #12
+pop {{r4-r11, pc}}""".replace("ldrd r6, r7, [sp, #0]", "ldr r6, [sp]")
+
+_POINTS = Function(
+    "dsp_winograd_points",
+    f"""\
+/*
+ * Sums of two tiles and two channels at each of 16 points: tile 0 with channels 0 and 1, tile 1
+ * with both. Steps (16 at most) are those of a dsp_block.
+ */
+#if DSP_ASSEMBLER
+static DSP_NAKED void dsp_winograd_points(
+{unused(_POINT_ARGUMENTS)})
+{{
+    __asm volatile(
+{quoted(_POINTS_ASSEMBLER)});
+}}
+#else
+static void dsp_winograd_points(
+{_POINT_ARGUMENTS})
+{{
+    int32_t point, step, i;
+    for (point = 0; point < 16; point++, sums += 4) {{
+        for (i = 0; i < 4; i++) {{
+            sums[i] = 0;
+        }}
+        for (step = 0; step < steps; step++, x += 4, w += 4) {{
+            for (i = 0; i < 4; i++) {{
+                const uint32_t *one = x + (i & 2), *other = w + 2 * (i & 1);
+                sums[i] = __smlad((int16x2_t)one[0], (int16x2_t)other[0], sums[i]);
+                sums[i] = __smlad((int16x2_t)one[1], (int16x2_t)other[1], sums[i]);
+            }}
+        }}
+    }}
+}}
+#endif""",
+    (NAKED,),
+)
+
+_TRANSFORMS = Function(
+    "dsp_winograd_transforms",
+    """\
+DSP_INLINE uint32_t dsp_add(uint32_t a, uint32_t b)
+{
+    return (uint32_t)__sadd16((int16x2_t)a, (int16x2_t)b);
+}
+
+DSP_INLINE uint32_t dsp_subtract(uint32_t a, uint32_t b)
+{
+    return (uint32_t)__ssub16((int16x2_t)a, (int16x2_t)b);
+}
+
+/* B' of four values; the next four are step words behind. */
+DSP_INLINE void dsp_winograd_input(uint32_t *to, int32_t step, uint32_t a, uint32_t b, uint32_t c,
+                                   uint32_t d)
+{
+    to[0] = dsp_subtract(a, c);
+    to[step] = dsp_add(b, c);
+    to[2 * step] = dsp_subtract(c, b);
+    to[3 * step] = dsp_subtract(b, d);
+}
+
+/* 2G of three values. */
+DSP_INLINE void dsp_winograd_kernel(uint32_t *to, int32_t step, uint32_t a, uint32_t b, uint32_t c)
+{
+    const uint32_t ends = dsp_add(a, c);
+    to[0] = dsp_add(a, a);
+    to[step] = dsp_add(ends, b);
+    to[2 * step] = dsp_subtract(ends, b);
+    to[3 * step] = dsp_add(c, c);
+}
+
+/* A tile: 4x4 pixels from at, line bytes from row to row; to every other two words. */
+static void dsp_winograd_tile(uint32_t *to, const int8_t *at, int32_t line, int32_t channels)
+{
+    int32_t channel, i;
+    for (channel = 0; channel < channels; channel += 4, to += 4, at += 4) {
+        uint32_t even[16], odd[16];
+        const int8_t *row = at;
+        for (i = 0; i < 16; i += 4, row += line) {
+            const uint32_t a = dsp_load(row), b = dsp_load(row + channels);
+            const uint32_t c = dsp_load(row + 2 * channels), d = dsp_load(row + 3 * channels);
+            dsp_winograd_input(even + i, 1, dsp_even(a), dsp_even(b), dsp_even(c), dsp_even(d));
+            dsp_winograd_input(odd + i, 1, dsp_odd(a), dsp_odd(b), dsp_odd(c), dsp_odd(d));
+        }
+        for (i = 0; i < 4; i++) {
+            uint32_t *const point = to + i * channels;
+            dsp_winograd_input(point, 4 * channels, even[i], even[4 + i], even[8 + i],
+                               even[12 + i]);
+            dsp_winograd_input(point + 1, 4 * channels, odd[i], odd[4 + i], odd[8 + i],
+                               odd[12 + i]);
+        }
+    }
+}
+
+/* The kernels of two output channels: nine taps of packed weights, each of all channels. */
+static void dsp_winograd_weights(uint32_t *to, const int8_t *packed, int32_t channels)
+{
+    const int32_t tap = 2 * channels;
+    int32_t word, i;
+    for (word = 0; word < channels / 2; word++, to += 2, packed += 4) {
+        uint32_t even[12], odd[12];
+        const int8_t *row = packed;
+        for (i = 0; i < 12; i += 4, row += 3 * tap) {
+            const uint32_t a = dsp_load(row), b = dsp_load(row + tap);
+            const uint32_t c = dsp_load(row + 2 * tap);
+            dsp_winograd_kernel(even + i, 1, dsp_even(a), dsp_even(b), dsp_even(c));
+            dsp_winograd_kernel(odd + i, 1, dsp_odd(a), dsp_odd(b), dsp_odd(c));
+        }
+        for (i = 0; i < 4; i++) {
+            uint32_t *const point = to + i * channels;
+            dsp_winograd_kernel(point, 4 * channels, even[i], even[4 + i], even[8 + i]);
+            dsp_winograd_kernel(point + 1, 4 * channels, odd[i], odd[4 + i], odd[8 + i]);
+        }
+    }
+}
+
+/* A' from both sides: four times the outputs of a tile. Sums of one tile and channel lie 4 apart. */
+DSP_INLINE void dsp_winograd_output(const int32_t *sums, int32_t *four)
+{
+    int32_t upper[4], lower[4], i;
+    for (i = 0; i < 4; i++, sums += 4) {
+        upper[i] = sums[0] + sums[16] + sums[32];
+        lower[i] = sums[16] - sums[32] - sums[48];
+    }
+    four[0] = upper[0] + upper[1] + upper[2];
+    four[1] = upper[1] - upper[2] - upper[3];
+    four[2] = lower[0] + lower[1] + lower[2];
+    four[3] = lower[1] - lower[2] - lower[3];
+}""",
+    (EVEN_ODD, LOAD),
+)
+
+
+def _function(end: Finish) -> Function:
+    name = f"dsp_winograd_{end.name}"
+    result = end.call("acc", "multiplier", "half", "shift")
+    clamp = "    const int32_t low = f->low, high = f->high;\n" if end.clamps else ""
+    text = f"""\
+/* The outputs of a tile and a channel; as many as there are. */
+static void dsp_winograd_write_{end.name}(const int32_t *sums, int8_t *y, const dsp_winograd *f,
+                                          int32_t channel, int32_t rows, int32_t columns)
+{{
+    const int32_t bias = f->bias[channel], multiplier = f->multiplier[channel];
+    const int32_t shift = f->shift[channel], half = dsp_half(f->zero_point, shift);
+{clamp}    int32_t four[4], i;
+    dsp_winograd_output(sums, four);
+    for (i = 0; i < 4; i++) {{
+        if ((i >> 1) < rows && (i & 1) < columns) {{
+            const int32_t acc = bias + (four[i] >> 2);
+            y[((i >> 1) * f->columns + (i & 1)) * f->channels] = {result};
+        }}
+    }}
+}}
+
+/* Scratch holds tiles, the kernels of two channels, their sums, and a tile with padding. */
+static void {name}(const int8_t *x, int8_t *y, uint8_t *scratch, const dsp_window *g,
+                   const dsp_winograd *f)
+{{
+    const int32_t channels = g->channels, line = g->columns * channels;
+    const int32_t across = (f->columns + 1) / 2, tiles = across * ((f->rows + 1) / 2);
+    uint32_t *const input = (uint32_t *)(void *)scratch;
+    uint32_t *const kernels = input + f->block * channels * 8;
+    int32_t *const sums = (int32_t *)(kernels + channels * 16);
+    int8_t *const padded = (int8_t *)(void *)(sums + 64);
+    int32_t first;
+    for (first = 0; first < tiles; first += f->block) {{
+        const int32_t count = tiles - first < f->block ? tiles - first : f->block;
+        const int8_t *packed = f->weights;
+        int32_t i, channel;
+        for (i = 0; i < count; i++) {{
+            const int32_t row = (first + i) / across * 2, column = (first + i) % across * 2;
+            uint32_t *const to = input + (i >> 1) * channels * 16 + 2 * (i & 1);
+            dsp_winograd_fetch(to, x, g, row - g->pad_top, column - g->pad_left, line, padded);
+        }}
+        for (channel = 0; channel < f->channels; channel += 2, packed += 18 * channels) {{
+            /* An odd last channel is computed with the one before it, once more. */
+            const int32_t c = channel < f->channels - 1 ? channel : channel - 1;
+            dsp_winograd_weights(kernels, packed, channels);
+            for (i = 0; i < count; i++) {{
+                const int32_t row = (first + i) / across * 2, column = (first + i) % across * 2;
+                int8_t *const to = y + (row * f->columns + column) * f->channels + c;
+                if ((i & 1) == 0) {{
+                    dsp_winograd_points(input + i * channels * 8, kernels, sums, channels / 4);
+                }}
+                dsp_winograd_write_{end.name}(sums + 2 * (i & 1), to, f, c, f->rows - row,
+                                              f->columns - column);
+                dsp_winograd_write_{end.name}(sums + 2 * (i & 1) + 1, to + 1, f, c + 1,
+                                              f->rows - row, f->columns - column);
+            }}
+        }}
+    }}
+}}"""
+    return Function(name, text, (WINDOW, HALF, _TRANSFORMS, _FETCH, _POINTS, end.function()))
+
+
+_FETCH = Function(
+    "dsp_winograd_fetch",
+    """\
+typedef struct {
+    const int8_t *weights; /* of two channels four and four values in turn; channels in pairs */
+    const int32_t *bias, *multiplier;
+    const int8_t *shift;
+    int32_t rows, columns, channels; /* of the result */
+    int32_t block;                   /* tiles at once, even */
+    int32_t zero_point, low, high;
+} dsp_winograd;
+
+/* The tile whose first pixel is at this row and column, which may be outside the image. */
+static void dsp_winograd_fetch(uint32_t *to, const int8_t *x, const dsp_window *g, int32_t row,
+                               int32_t column, int32_t line, int8_t *padded)
+{
+    const int32_t channels = g->channels;
+    if (row >= 0 && row + 4 <= g->rows && column >= 0 && column + 4 <= g->columns) {
+        dsp_winograd_tile(to, x + row * line + column * channels, line, channels);
+    } else {
+        int8_t *pixel = padded;
+        int32_t i;
+        for (i = 0; i < 16; i++, pixel += channels) {
+            const int32_t from = row + (i >> 2), at = column + (i & 3);
+            if (from >= 0 && from < g->rows && at >= 0 && at < g->columns) {
+                memcpy(pixel, x + from * line + at * channels, (uint32_t)channels);
+            } else {
+                memset(pixel, g->fill, (uint32_t)channels);
+            }
+        }
+        dsp_winograd_tile(to, padded, 4 * channels, channels);
+    }
+}""",
+    (WINDOW, _TRANSFORMS),
+)
+
+
+def implement(layer: Convolution, folded: Folded, budget: int) -> Implementation | None:
+    """Code of a 3x3 convolution, or None where it is not faster than the plain kernel."""
+    window, outputs = layer.window, layer.weights.shape[0]
+    channels = window.image[2]
+    rows, columns = window.result[:2]
+    if window.kernel != (3, 3) or window.strides != (1, 1) or window.dilations != (1, 1):
+        return None
+    if channels % 4 or not 12 <= channels <= 4 * _MOST_STEPS or outputs < 8:
+        return None
+    fixed = 64 * channels + 256 + 16 * channels
+    tiles = (-(-rows // 2)) * (-(-columns // 2))
+    fitting = (budget - fixed) // (32 * channels)
+    # Kernels are transformed for every block of tiles: too few do not repay it.
+    if fitting < min(_FEWEST_TILES, tiles) or rows < 4 or columns < 4:
+        return None
+    most = min(fitting, tiles + tiles % 2) // 2 * 2
+    blocks = -(-tiles // most)
+    block_ = -(-tiles // (2 * blocks)) * 2
+    end = folded.end
+    function = _function(end)
+    geometry = (
+        *window.image, columns, *window.kernel, *window.strides, *window.dilations, *window.pads,
+        layer.inputs[0].zero_point, 9 * channels,
+    )  # fmt: skip
+    numbers = (rows, columns, outputs, block_, end.zero_point, end.low, end.high)
+    call = f"""\
+static const dsp_window window = {{
+    {", ".join(map(str, geometry))}
+}};
+static const dsp_winograd filter = {{
+    @weights@, @bias@, @multiplier@, @shift@,
+    {", ".join(map(str, numbers))}
+}};
+{function.name}(x0, y, scratch, &window, &filter);"""
+    return Implementation(
+        call=call,
+        functions=(function,),
+        arrays=(
+            Array("weights", pack(folded.weights, list(range(9 * channels)))),
+            Array("bias", folded.bias),
+            Array("multiplier", end.multiplier),
+            Array("shift", end.shift),
+        ),
+        scratch=block_ * 32 * channels + fixed,
+    )
+
+
+_FEWEST_TILES = 8
