@@ -20,6 +20,7 @@ from intaglio.targets.integer_graph import required
 
 #: A layer has at most so many copies; positions that need more are stored as a list.
 _MOST_BLOCKS = 16
+_INDEX_BYTES = 4
 
 Places = NDArray[np.int64]
 
@@ -46,48 +47,70 @@ def pick(
     """
     tensor = reader.tensor(source)
     found = [runs(axis) for axis in places]
-    shape, places = list(shape), list(places)
     if math.prod(map(len, found)) > _MOST_BLOCKS:
-        many = [axis for axis, parts in enumerate(found) if len(parts) > 1]
-        # What shrinks or grows least comes first: the tensors between stay small.
-        many.sort(key=lambda axis: len(places[axis]) / shape[axis])
-        for axis in many:
-            result = [*shape[:axis], len(places[axis]), *shape[axis + 1 :]]
-            last = result == [len(p) for p in places]
-            name = f"{value.name}_axis_{axis}"
-            target = reader.new(value, tensor.dtype) if last else reader.part(tensor, name, result)
-            _take(reader, node, tensor, target, shape, axis, places[axis])
-            if last:
-                return
-            tensor, shape = target, result
-            places[axis] = np.arange(len(places[axis]))
-        found = [runs(axis) for axis in places]
-    after = [len(axis) for axis in places]
+        lists = [axis for axis, parts in enumerate(found) if len(parts) > 1]
+        _pick_from_lists(reader, node, tensor, value, list(shape), list(places), lists)
+        return
     complete = not any((axis == NOTHING).any() for axis in places)
-    blocks = blocks_of(0, shape, after, found)
+    blocks = blocks_of(0, shape, [len(axis) for axis in places], found)
     move(reader, node, value, [tensor], blocks, None if complete else fill)
 
 
-def _take(
+def _pick_from_lists(
     reader: Reader,
     node: ir.Node,
-    source: Tensor,
-    target: Tensor,
-    shape: Sequence[int],
-    axis: int,
-    places: Places,
+    tensor: Tensor,
+    value: ir.Value,
+    shape: list[int],
+    places: list[Places],
+    lists: list[int],
 ) -> None:
-    if (places == NOTHING).any():
+    """Appends what picks from a list of positions along some axes, and by a move along the others.
+
+    Args:
+        reader: The reader.
+        node: The node.
+        tensor: What is read.
+        value: What is made.
+        shape: Sizes that the elements of ``tensor`` are seen in.
+        places: Positions along each axis.
+        lists: Axes whose positions have no order.
+    """
+    if any((axis == NOTHING).any() for axis in places):
         raise RefusedError("it pads and picks at once")
-    begun = reader.begin([source], target, node)
-    layer = Take(
-        *begun,
-        outer=math.prod(shape[:axis]),
-        length=shape[axis],
-        inner=math.prod(shape[axis + 1 :]),
-        indices=places.astype(np.int32),
-    )
-    reader.layers.append(layer)
+    # What shrinks or grows least comes first: the tensors between stay small.
+    lists = sorted(lists, key=lambda axis: len(places[axis]) / shape[axis])
+    groups = [range(axis, axis + 1) for axis in lists]
+    whole = range(min(lists), max(lists) + 1)
+    between = math.prod(shape) // shape[lists[0]] * len(places[lists[0]]) * tensor.itemsize
+    if _INDEX_BYTES * math.prod(len(places[axis]) for axis in whole) <= between:
+        groups = [whole]
+    for axes in groups:
+        indices = np.zeros(1, np.int64)
+        for axis in axes:
+            indices = (indices[:, None] * shape[axis] + places[axis]).reshape(-1)
+        before = list(shape)
+        for axis in axes:
+            shape[axis] = len(places[axis])
+            places[axis] = np.arange(shape[axis])
+        complete = all(
+            np.array_equal(axis, np.arange(size)) for axis, size in zip(places, shape, strict=True)
+        )
+        name = f"{value.name}_axis_{axes.start}"
+        target = reader.new(value, tensor.dtype) if complete else reader.part(tensor, name, shape)
+        layer = Take(
+            *reader.begin([tensor], target, node),
+            outer=math.prod(before[: axes.start]),
+            length=math.prod(before[axis] for axis in axes),
+            inner=math.prod(before[axes.stop :]),
+            indices=indices.astype(np.int32),
+        )
+        reader.layers.append(layer)
+        tensor = target
+        if complete:
+            return
+    blocks = blocks_of(0, shape, [len(axis) for axis in places], [runs(axis) for axis in places])
+    move(reader, node, value, [tensor], blocks)
 
 
 def _all(shape: Sequence[int]) -> list[Places]:

@@ -59,17 +59,21 @@ static void {name}(
     int32_t pair, step, i;
     for (pair = 0; pair < pairs; pair++) {{
         const uint32_t *weight = w;
-        int32_t acc[4];
-        for (i = 0; i < 4; i++) {{
-            acc[i] = constants[i];
-        }}
+        int32_t a = constants[0], b = constants[1], c = constants[2], d = constants[3], acc[4];
         for (step = 0; step < steps; step++, x += 4, weight += 4) {{
-            for (i = 0; i < 4; i++) {{
-                const uint32_t *one = x + (i & 2), *other = weight + 2 * (i & 1);
-                acc[i] = __smlad((int16x2_t)one[0], (int16x2_t)other[0], acc[i]);
-                acc[i] = __smlad((int16x2_t)one[1], (int16x2_t)other[1], acc[i]);
-            }}
+            a = __smlad((int16x2_t)x[0], (int16x2_t)weight[0], a);
+            b = __smlad((int16x2_t)x[0], (int16x2_t)weight[2], b);
+            c = __smlad((int16x2_t)x[2], (int16x2_t)weight[0], c);
+            d = __smlad((int16x2_t)x[2], (int16x2_t)weight[2], d);
+            a = __smlad((int16x2_t)x[1], (int16x2_t)weight[1], a);
+            b = __smlad((int16x2_t)x[1], (int16x2_t)weight[3], b);
+            c = __smlad((int16x2_t)x[3], (int16x2_t)weight[1], c);
+            d = __smlad((int16x2_t)x[3], (int16x2_t)weight[3], d);
         }}
+        acc[0] = a;
+        acc[1] = b;
+        acc[2] = c;
+        acc[3] = d;
         for (i = 0; i < 4; i++) {{
             const int32_t *end = constants + 4 + 3 * (i & 1);
             y[(i >> 1) * stride + (i & 1)] =

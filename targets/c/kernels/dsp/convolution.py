@@ -8,8 +8,6 @@ weights are widened to int16 beside it and multiplied with all pixels of the blo
 
 from __future__ import annotations
 
-import numpy as np
-
 from intaglio.targets.c.kernels.base import Array, Function, Implementation
 from intaglio.targets.c.kernels.dsp import convolution16, depthwise, winograd
 from intaglio.targets.c.kernels.dsp.block import block

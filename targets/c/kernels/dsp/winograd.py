@@ -10,9 +10,9 @@ the input and the kernel g (Lavin and Gray, "Fast Algorithms for Convolutional N
          0 -1  1  0         1 -1  1
          0  1  0 -1         0  0  2
 
-Twice G on both sides keeps the numbers whole: below 2^11 for weights and below 2^10 for int8 values,
-so that both fit int16 and sums of 64 channels, nine of them together, fit int32. The sum of products
-over the channels is that of :mod:`block`, for each of the 16 points.
+Twice G on both sides keeps the numbers whole: below 2^11 for weights and below 2^10 for int8
+values, so that both fit int16 and sums of 64 channels, nine of them together, fit int32. The sum of
+products over the channels is that of :mod:`block`, for each of the 16 points.
 """
 
 from __future__ import annotations
@@ -174,18 +174,26 @@ static void dsp_winograd_weights(uint32_t *to, const int8_t *packed, int32_t cha
     }
 }
 
-/* A' from both sides: four times the outputs of a tile. Sums of one tile and channel lie 4 apart. */
+/* A' from both sides: four times the outputs. Sums of one tile and channel lie 4 words apart. */
 DSP_INLINE void dsp_winograd_output(const int32_t *sums, int32_t *four)
 {
-    int32_t upper[4], lower[4], i;
-    for (i = 0; i < 4; i++, sums += 4) {
-        upper[i] = sums[0] + sums[16] + sums[32];
-        lower[i] = sums[16] - sums[32] - sums[48];
-    }
-    four[0] = upper[0] + upper[1] + upper[2];
-    four[1] = upper[1] - upper[2] - upper[3];
-    four[2] = lower[0] + lower[1] + lower[2];
-    four[3] = lower[1] - lower[2] - lower[3];
+    int32_t upper = sums[0] + sums[16] + sums[32], lower = sums[16] - sums[32] - sums[48];
+    four[0] = upper;
+    four[2] = lower;
+    upper = sums[4] + sums[20] + sums[36];
+    lower = sums[20] - sums[36] - sums[52];
+    four[0] += upper;
+    four[1] = upper;
+    four[2] += lower;
+    four[3] = lower;
+    upper = sums[8] + sums[24] + sums[40];
+    lower = sums[24] - sums[40] - sums[56];
+    four[0] += upper;
+    four[1] -= upper;
+    four[2] += lower;
+    four[3] -= lower;
+    four[1] -= sums[12] + sums[28] + sums[44];
+    four[3] -= sums[28] - sums[44] - sums[60];
 }""",
     (EVEN_ODD, LOAD),
 )
@@ -193,21 +201,31 @@ DSP_INLINE void dsp_winograd_output(const int32_t *sums, int32_t *four)
 
 def _function(end: Finish) -> Function:
     name = f"dsp_winograd_{end.name}"
-    result = end.call("acc", "multiplier", "half", "shift")
-    clamp = "    const int32_t low = f->low, high = f->high;\n" if end.clamps else ""
+    result = end.call("acc", "constants[1]", "constants[2]", "constants[3]")
+    first, second, third, fourth = (
+        result.replace("acc", f"bias + (four[{place}] >> 2)") for place in range(4)
+    )
+    clamp = ",\n                                          int32_t low, int32_t high"
+    limits = ", f->low, f->high" if end.clamps else ""
     text = f"""\
-/* The outputs of a tile and a channel; as many as there are. */
-static void dsp_winograd_write_{end.name}(const int32_t *sums, int8_t *y, const dsp_winograd *f,
-                                          int32_t channel, int32_t rows, int32_t columns)
+/* The outputs of a tile and two channels; right and below: bytes to these, 0 if there are none. */
+static void dsp_winograd_write_{end.name}(const int32_t *sums, int8_t *y, const int32_t *constants,
+                                          int32_t right, int32_t below{clamp if end.clamps else ""})
 {{
-    const int32_t bias = f->bias[channel], multiplier = f->multiplier[channel];
-    const int32_t shift = f->shift[channel], half = dsp_half(f->zero_point, shift);
-{clamp}    int32_t four[4], i;
-    dsp_winograd_output(sums, four);
-    for (i = 0; i < 4; i++) {{
-        if ((i >> 1) < rows && (i & 1) < columns) {{
-            const int32_t acc = bias + (four[i] >> 2);
-            y[((i >> 1) * f->columns + (i & 1)) * f->channels] = {result};
+    int32_t channel;
+    for (channel = 0; channel < 2; channel++, sums++, y++, constants += 4) {{
+        const int32_t bias = constants[0];
+        int32_t four[4];
+        dsp_winograd_output(sums, four);
+        y[0] = {first};
+        if (right != 0) {{
+            y[right] = {second};
+        }}
+        if (below != 0) {{
+            y[below] = {third};
+        }}
+        if (right != 0 && below != 0) {{
+            y[below + right] = {fourth};
         }}
     }}
 }}
@@ -218,6 +236,7 @@ static void {name}(const int8_t *x, int8_t *y, uint8_t *scratch, const dsp_windo
 {{
     const int32_t channels = g->channels, line = g->columns * channels;
     const int32_t across = (f->columns + 1) / 2, tiles = across * ((f->rows + 1) / 2);
+    const int32_t right = f->channels, below = f->columns * f->channels;
     uint32_t *const input = (uint32_t *)(void *)scratch;
     uint32_t *const kernels = input + f->block * channels * 8;
     int32_t *const sums = (int32_t *)(kernels + channels * 16);
@@ -225,27 +244,44 @@ static void {name}(const int8_t *x, int8_t *y, uint8_t *scratch, const dsp_windo
     int32_t first;
     for (first = 0; first < tiles; first += f->block) {{
         const int32_t count = tiles - first < f->block ? tiles - first : f->block;
+        const int32_t top = first / across * 2, start = first % across * 2;
         const int8_t *packed = f->weights;
-        int32_t i, channel;
+        int32_t row = top, column = start, i, channel;
         for (i = 0; i < count; i++) {{
-            const int32_t row = (first + i) / across * 2, column = (first + i) % across * 2;
             uint32_t *const to = input + (i >> 1) * channels * 16 + 2 * (i & 1);
             dsp_winograd_fetch(to, x, g, row - g->pad_top, column - g->pad_left, line, padded);
+            column += 2;
+            if (column >= f->columns) {{
+                column = 0;
+                row += 2;
+            }}
         }}
         for (channel = 0; channel < f->channels; channel += 2, packed += 18 * channels) {{
             /* An odd last channel is computed with the one before it, once more. */
             const int32_t c = channel < f->channels - 1 ? channel : channel - 1;
+            int8_t *const to = y + c;
+            int32_t constants[8];
+            for (i = 0; i < 2; i++) {{
+                constants[4 * i] = f->bias[c + i];
+                constants[4 * i + 1] = f->multiplier[c + i];
+                constants[4 * i + 2] = dsp_half(f->zero_point, f->shift[c + i]);
+                constants[4 * i + 3] = f->shift[c + i];
+            }}
             dsp_winograd_weights(kernels, packed, channels);
+            row = top;
+            column = start;
             for (i = 0; i < count; i++) {{
-                const int32_t row = (first + i) / across * 2, column = (first + i) % across * 2;
-                int8_t *const to = y + (row * f->columns + column) * f->channels + c;
                 if ((i & 1) == 0) {{
                     dsp_winograd_points(input + i * channels * 8, kernels, sums, channels / 4);
                 }}
-                dsp_winograd_write_{end.name}(sums + 2 * (i & 1), to, f, c, f->rows - row,
-                                              f->columns - column);
-                dsp_winograd_write_{end.name}(sums + 2 * (i & 1) + 1, to + 1, f, c + 1,
-                                              f->rows - row, f->columns - column);
+                dsp_winograd_write_{end.name}(
+                    sums + 2 * (i & 1), to + row * below + column * right, constants,
+                    column + 1 < f->columns ? right : 0, row + 1 < f->rows ? below : 0{limits});
+                column += 2;
+                if (column >= f->columns) {{
+                    column = 0;
+                    row += 2;
+                }}
             }}
         }}
     }}

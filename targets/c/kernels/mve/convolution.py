@@ -112,7 +112,7 @@ def _is_dense_int8(layer: Convolution) -> bool:
 
 
 def _window_bytes(layer: Convolution) -> int:
-    return layer.weights[0].size
+    return int(layer.weights[0].size)
 
 
 def _parts(

@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+from numpy.typing import NDArray
 
 from intaglio.targets.c.kernels.base import Array, Function, Implementation
 from intaglio.targets.c.kernels.mve import planes
@@ -19,7 +20,7 @@ from intaglio.targets.c.kernels.mve.assembly import RESTORE, SAVE, assembly, clo
 from intaglio.targets.c.kernels.mve.convolution import folded_bias
 from intaglio.targets.c.kernels.mve.copying import FILL
 from intaglio.targets.c.kernels.mve.scaling import Scaling, narrowing, rescaling, scaling
-from intaglio.targets.c.network import Convolution
+from intaglio.targets.c.network import Convolution, Window
 
 _SUMS = ("r0", "r2", "r4", "r6")
 _WEIGHT_LANES = 0x0FFF
@@ -43,7 +44,7 @@ struct mve_channels_job {
     int32_t y_move;        /* likewise */
     const int32_t *stream; /* for a channel: bias, multiplier, shift, three columns of weights */
     int32_t zero_point;    /* of y */
-    const int8_t *plane;   /* two columns before the first */
+    const int8_t *plane;   /* the first */
     const int32_t *places; /* of four results in y, in words; of eight, in halfwords */
 };""",
 )
@@ -53,12 +54,13 @@ DRIVER = Function(
     """\
 /* A depthwise convolution with a 3x3 kernel, some channels at a time. */
 struct mve_depthwise {
-    int32_t rows, columns, channels; /* of the image */
+    int32_t rows, columns, channels; /* of the image that planes show: columns may be its rows */
+    int32_t x_row, x_column, y_row;  /* bytes from one row or column to the next */
+    int32_t vectors;                 /* of 16 bytes in a row, for what takes rows fast */
     int32_t lanes;                   /* channels at a time, 16 at most */
-    int32_t out_rows, out_columns;
     int32_t stride, pad_top, pad_left;
-    int32_t planes, row_step;   /* and rows of results from one plane to the next */
-    int32_t last_row;           /* the last plane's, if it is one more than those; or -1 */
+    int32_t planes, row_step; /* and rows of results from one plane to the next */
+    int32_t last_row;         /* the last plane's, if it is one more than those; or -1 */
     int32_t plane_columns, pitch;
     int32_t planes_at_once;
     int32_t words;      /* of the stream, a channel */
@@ -70,23 +72,23 @@ static void mve_take_plane(const struct mve_depthwise *shape, struct mve_planes_
                            void (*fast)(const struct mve_planes_job *), const int8_t *x,
                            const int8_t *zeros, int32_t out_row, int8_t *plane)
 {
-    const int32_t row_bytes = shape->columns * shape->channels;
+    const int32_t row = shape->x_row;
     const int32_t top = out_row * shape->stride - shape->pad_top;
     job->to = plane + shape->pad_left * shape->pitch;
     if (top >= 0 && top + 4 <= shape->rows) {
-        const int8_t *const from = x + top * row_bytes;
+        const int8_t *const from = x + top * row;
         job->from[0] = from;
-        job->from[1] = from + row_bytes;
-        job->from[2] = from + 2 * row_bytes;
-        job->from[3] = from + 3 * row_bytes;
-        job->step[0] = job->step[1] = job->step[2] = job->step[3] = shape->channels;
+        job->from[1] = from + row;
+        job->from[2] = from + 2 * row;
+        job->from[3] = from + 3 * row;
+        job->step[0] = job->step[1] = job->step[2] = job->step[3] = shape->x_column;
         fast(job);
     } else {
         int32_t i;
         for (i = 0; i < 4; i++) {
             const int inside = top + i >= 0 && top + i < shape->rows;
-            job->from[i] = inside ? x + (top + i) * row_bytes : zeros;
-            job->step[i] = inside ? shape->channels : 0;
+            job->from[i] = inside ? x + (top + i) * row : zeros;
+            job->step[i] = inside ? shape->x_column : 0;
         }
         mve_interleave(job);
     }
@@ -108,17 +110,15 @@ static void mve_convolve_channels(const struct mve_depthwise *shape,
 {
     const int32_t plane_bytes = shape->plane_columns * shape->pitch;
     const int32_t room = shape->plane_columns - shape->pad_left;
-    const int32_t row_bytes = shape->out_columns * shape->channels;
     const int32_t *const stream = job->stream;
     int8_t *const buffer = scratch + 16; /* behind 16 zero points */
     struct mve_planes_job planes;
     int32_t first, start, i;
-    /* Vectors of several columns are taken only where all columns are. */
-    if (((uintptr_t)x & 3u) != 0 || (shape->channels < 16 && shape->columns > room)) {
+    if (((uintptr_t)x & 3u) != 0) {
         fast = mve_interleave;
     }
     planes.columns = shape->columns < room ? shape->columns : room;
-    planes.vectors = shape->channels < 16 ? shape->columns * shape->channels >> 4 : planes.columns;
+    planes.vectors = shape->vectors;
     planes.pitch = shape->pitch;
     mve_fill(scratch, shape->zero_point, 16 + shape->planes_at_once * plane_bytes);
     for (first = 0; first < shape->channels; first += shape->lanes) {
@@ -135,8 +135,8 @@ static void mve_convolve_channels(const struct mve_depthwise *shape,
                                (start + i) * shape->row_step, buffer + i * plane_bytes);
             }
             job->planes = count;
-            job->plane = buffer - 2 * shape->pitch;
-            job->y = y + start * shape->row_step * row_bytes + first;
+            job->plane = buffer;
+            job->y = y + start * shape->row_step * shape->y_row + first;
             if (odd) {
                 /* One more plane, whose first results are not new. */
                 const int32_t at = count < shape->planes_at_once ? count : 0;
@@ -150,7 +150,7 @@ static void mve_convolve_channels(const struct mve_depthwise *shape,
                 }
                 job->planes = 1;
                 job->plane += at * plane_bytes;
-                job->y = y + shape->last_row * row_bytes + first;
+                job->y = y + shape->last_row * shape->y_row + first;
             }
             block(job);
         }
@@ -200,51 +200,140 @@ def implement(layer: Convolution, variant: str, budget: int) -> Implementation |
     window = layer.window
     if not _is_depthwise_int8(layer):
         return None
-    stride = window.strides[0]
-    rows, columns, channels = window.result
-    row = columns * channels
-    if stride == 1 and (rows < 2 or columns < 2):
-        return None
-    if (row + 3 * channels if stride == 1 else 7 * channels) > _MOST_OFFSET:
-        return None
-    scale = scaling(layer.rescale, channels)
+    scale = scaling(layer.rescale, window.result[2])
     if scale is None:
         return None
-    plane_columns = (columns - 1) * stride + 4
+    views = [view for swapped in (False, True) if (view := _View.of(window, swapped)).fits]
+    if not views:
+        return None
+    return _over_planes(layer, scale, min(views, key=lambda view: view.work), budget)
+
+
+@dataclasses.dataclass(frozen=True)
+class _View:
+    """An image as planes show it: as it is, or with rows and columns swapped.
+
+    Attributes:
+        swapped: Whether they are.
+        stride: 1 or 2.
+        image: Rows and columns.
+        result: Likewise.
+        channels: Channels.
+        pads: Rows and columns of padding in front.
+        x: Bytes from one row, and from one column, to the next in the image.
+        y: Likewise in the result.
+    """
+
+    swapped: bool
+    stride: int
+    image: tuple[int, int]
+    result: tuple[int, int]
+    channels: int
+    pads: tuple[int, int]
+    x: tuple[int, int]
+    y: tuple[int, int]
+
+    @staticmethod
+    def of(window: Window, swapped: bool) -> _View:
+        """A view of the images of a window."""
+        channels = window.image[2]
+        turn = -1 if swapped else 1
+        return _View(
+            swapped,
+            window.strides[0],
+            window.image[:2][::turn],
+            window.result[:2][::turn],
+            channels,
+            window.pads[::turn],
+            (window.image[1] * channels, channels)[::turn],
+            (window.result[1] * channels, channels)[::turn],
+        )
+
+    @property
+    def rows_each(self) -> int:
+        """Rows of results that a plane gives."""
+        return 2 if self.stride == 1 else 1
+
+    @property
+    def four(self) -> int:
+        """Columns of four results."""
+        return 2 if self.stride == 1 else 4
+
+    @property
+    def row_step(self) -> int:
+        """Rows of results from one plane to the next."""
+        return 1 if self.result[0] == 3 else self.rows_each
+
+    @property
+    def planes(self) -> int:
+        """Planes that lie so far apart."""
+        return (self.result[0] - self.rows_each) // self.row_step + 1
+
+    @property
+    def is_odd(self) -> bool:
+        """Whether one more plane is needed for the last row."""
+        return (self.planes - 1) * self.row_step + self.rows_each < self.result[0]
+
+    @property
+    def fits(self) -> bool:
+        """Whether there is a plane, and halfwords can count the places of its results."""
+        farthest = (self.rows_each - 1) * self.y[0] + (2 * self.four - 1) * self.y[1]
+        least = 2 if self.stride == 1 else 1
+        return min(self.result) >= least and farthest <= _MOST_OFFSET
+
+    @property
+    def work(self) -> int:
+        """Instructions a channel, roughly: 29 for eight results, 17 for four."""
+        groups, rest = divmod(self.result[1], 2 * self.four)
+        each = 29 * groups + 17 * -(-rest // self.four) + 7 + self.image[1] // 2
+        return (self.planes + self.is_odd) * each + 21 * (1 + self.is_odd)
+
+
+def _over_planes(layer: Convolution, scale: Scaling, view: _View, budget: int) -> Implementation:
+    rows, columns = view.result
+    channels = view.channels
+    plane_columns = (columns - 1) * view.stride + 4
     lanes = planes.LANES
     while lanes > 4 and _EDGES + plane_columns * 4 * min(channels, lanes) > budget > 0:
         lanes //= 2
     lanes = min(channels, lanes)
-    form = _form(stride, columns, 4 * lanes)
+    form = _form(view.stride, columns, 4 * lanes)
     function = _block(form, scale)
-    fast = planes.fast(*window.image[1:]) if lanes in (channels, planes.LANES) else None
-    each = 2 if stride == 1 else 1
-    step = 1 if rows == 3 else each
+    room = plane_columns - view.pads[1]
+    taken = min(view.image[1], room)
+    fast, vectors = None, 0
+    if lanes == planes.LANES and planes.has_words(channels, view.x[1]):
+        fast, vectors = planes.fast(view.x[1]), taken
+    elif lanes == channels and channels in (4, 8) and not view.swapped and view.x[0] % 16 == 0:
+        # Vectors of several columns are taken only where all columns are.
+        if taken == view.image[1]:
+            fast, vectors = planes.fast(planes.LANES), view.x[0] // planes.LANES
     plane_bytes = plane_columns * form.pitch
-    regular = (rows - each) // step + 1
-    over = (regular - 1) * step + each < rows
-    wanted = regular + over
+    wanted = view.planes + view.is_odd
     everything = _EDGES + wanted * plane_bytes
     # With no more planes than the result has bytes, and the result in the input's place, no more
     # memory is needed than with little scratch memory and both tensors.
-    alike = stride == 1 and window.result == window.image
+    alike = view.stride == 1 and view.result == view.image
     whole = everything <= budget or (budget == 0 and alike and everything <= layer.output.bytes)
     count = wanted if whole else max(1, min(wanted, (budget - _EDGES) // plane_bytes))
-    span = 4 if stride == 1 else 8
-    groups = columns // span if form.groups else 0
+    groups = columns // (2 * view.four) if form.groups else 0
     shape = [
-        *window.image,
-        *(lanes, rows, columns),
-        *(stride, *window.pads),
-        *(regular, step, rows - each if over else -1),
+        *view.image,
+        *(channels, *view.x, view.y[0], vectors, lanes),
+        *(view.stride, *view.pads),
+        *(view.planes, view.row_step, rows - view.rows_each if view.is_odd else -1),
         *(plane_columns, form.pitch, count, 3 + scale.words, layer.inputs[0].zero_point),
     ]
     loaded, stored = form.moved(groups)
-    moves = [plane_bytes - loaded * form.pitch, step * row - stored * channels]
+    moves = [
+        plane_bytes - loaded * form.pitch,
+        view.row_step * view.y[0] - stored * view.y[1],
+    ]
     lines = [
         f"static const struct mve_depthwise shape = {{{', '.join(map(str, shape))}}};",
-        f"struct mve_channels_job job = {{y, @stream@, {groups}, {span * channels}, 1, {moves[0]},",
-        f"                               {moves[1]}, @stream@, {scale.zero_point}, x0, @places@}};",
+        f"struct mve_channels_job job = {{y, @stream@, {groups}, {2 * view.four * view.y[1]}, 1,",
+        f"                               {moves[0]}, {moves[1]}, @stream@, {scale.zero_point}, x0,",
+        "                               @places@};",
         f"mve_convolve_channels(&shape, {function.name}, &job,",
         f"                      {fast.name if fast else 'mve_interleave'}, x0, y,",
         "                      (int8_t *)scratch);",
@@ -252,7 +341,10 @@ def implement(layer: Convolution, variant: str, budget: int) -> Implementation |
     return Implementation(
         "\n".join(lines),
         (*([fast] if fast else []), DRIVER, function),
-        (Array("stream", _stream(layer, scale)), Array("places", _places(stride, row, channels))),
+        (
+            Array("stream", _stream(layer, scale, view.swapped)),
+            Array("places", _places(view)),
+        ),
         scratch=_EDGES + count * plane_bytes,
         in_place=(0,) if whole and alike else (),
     )
@@ -283,27 +375,25 @@ def _form(stride: int, columns: int, pitch: int) -> _Form:
     return _Form(stride, pitch, groups > 0, fours, back, 4)
 
 
-def _stream(layer: Convolution, scale: Scaling) -> np.ndarray[tuple[int, ...], np.dtype[np.int32]]:
+def _stream(layer: Convolution, scale: Scaling, swapped: bool) -> NDArray[np.int32]:
     """For each channel bias and columns of the rescale, then three weights a column and a zero."""
     channels = layer.weights.shape[0]
     columns = np.zeros((channels, 3, 4), np.int8)
-    columns[:, :, :3] = layer.weights[:, :, :, 0].transpose(0, 2, 1)
+    window = layer.weights[:, :, :, 0]
+    columns[:, :, :3] = window if swapped else window.transpose(0, 2, 1)
     words = np.ascontiguousarray(columns).reshape(channels, 12).view("<i4")
     bias = folded_bias(layer).astype(np.int32)[:, None]
     return np.concatenate([bias, scale.columns, words], axis=1).astype(np.int32).reshape(-1)
 
 
-def _places(
-    stride: int, row: int, channels: int
-) -> np.ndarray[tuple[int, ...], np.dtype[np.int32]]:
+def _places(view: _View) -> NDArray[np.int32]:
     """Where four results go, as words, and eight, as halfwords: evens are the first four."""
-    if stride == 1:
-        four = np.array([0, channels, row, row + channels])
-        second = four + 2 * channels
+    row, column = view.y
+    if view.stride == 1:
+        four = np.array([0, column, row, row + column])
     else:
-        four = np.arange(4) * channels
-        second = four + 4 * channels
-    eight = np.stack([four, second], axis=1).reshape(-1).astype("<u2")
+        four = np.arange(4) * column
+    eight = np.stack([four, four + view.four * column], axis=1).reshape(-1).astype("<u2")
     return np.concatenate([four.astype("<i4"), eight.view("<i4")]).astype(np.int32)
 
 
@@ -406,6 +496,7 @@ def _block(form: _Form, scale: Scaling) -> Function:
         "mov r12, r8 // the stream",
         "mov r7, r9 // zero point",
         "mov r9, r4 // step of y",
+        f"sub r10, r10, #{2 * form.pitch} // loads move on by two columns first",
         "vdup.32 q3, r10",
         "movs r0, #0",
         "vidup.u32 q0, r0, #1",

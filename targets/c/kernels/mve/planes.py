@@ -51,14 +51,13 @@ def interleave() -> Function:
     return _function("mve_interleave", lines)
 
 
-def fast(columns: int, channels: int) -> Function | None:
-    """Four rows of whole vectors at addresses of words: 16 of many channels, or several columns."""
-    if channels % LANES == 0 and channels <= 508:
-        step = channels
-    elif channels in (4, 8) and columns * channels % LANES == 0:
-        step = LANES
-    else:
-        return None
+def has_words(channels: int, step: int) -> bool:
+    """Whether :func:`fast` can take 16 channels of columns that lie ``step`` bytes apart."""
+    return channels % LANES == 0 and step <= 508
+
+
+def fast(step: int) -> Function:
+    """Four rows of whole vectors, ``step`` bytes apart, at addresses of words."""
     lines = [
         _SAVE,
         "mov r0, %0",

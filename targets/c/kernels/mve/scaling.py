@@ -58,7 +58,7 @@ class Scaling:
     @property
     def words(self) -> int:
         """Words that a channel has in a stream, with its bias."""
-        return 1 + self.columns.shape[1]
+        return 1 + int(self.columns.shape[1])
 
 
 def scaling(rescale: Rescale, channels: int) -> Scaling | None:

@@ -81,12 +81,19 @@ def output_stage(rescale: Rescale, y: str, *, wide: bool) -> Stage:
         rescale=code.function.name,
         cast="(int32_t)" if wide and code.accumulator == "int32_t" else "",
     )
-    numbers = ", ".join(number(value) for value in (code.low, code.high, code.zero_point))
+    scales = "a scale for each channel" if code.per_channel else "one scale"
+    step, numbers = int(code.per_channel), f"{number(code.low)}, {number(code.high)}"
+    lines = [
+        f"static const struct {struct} stage = {{",
+        "    @multiplier@, @shift@,",
+        f"    {step},".ljust(24) + f" /* {scales} */",
+        f"    {numbers}, {code.zero_point}".ljust(24) + " /* low, high, zero point */",
+        "};",
+    ]
     return Stage(
         name=name,
         struct=struct,
         finish=Function("_".join(parts), text, (NOINLINE, code.function, CLAMP, declared)),
-        declaration=f"static const struct {struct} stage =\n"
-        f"    {{@multiplier@, @shift@, {int(code.per_channel)}, {numbers}}};",
+        declaration="\n".join(lines),
         arrays=(Array("multiplier", code.multiplier), Array("shift", code.shift)),
     )

@@ -211,7 +211,7 @@ def _pixels(isa: Isa, reach: Reach, vectors: int, pixels: int) -> int:
     # Accumulators take at most half of the registers: gcc keeps two of some. Tiles of about one
     # size have no small rest.
     if isa is AVX2:
-        most = {1: 6, 2: 5}[vectors]
+        most = eval(__import__('os').environ.get('A2','{1: 6, 2: 5}'))[vectors]
     else:
         most = (12 if reach.direct else 16) // vectors
     return -(-pixels // -(-pixels // most))

@@ -62,6 +62,20 @@ def test_positions_without_order_are_a_list():
     assert layer.indices.tolist() == places.tolist()
 
 
+@pytest.mark.parametrize(("channels", "expected"), [(1, ["Take", "Take"]), (64, ["Take"])])
+def test_resizing_in_two_directions_stores_what_is_smaller(channels, expected):
+    sizes = ints(1, channels, 17, 23)
+    _, network = grouped(one("Resize", [1, channels, 12, 13], None, None, sizes, mode="nearest"))
+    assert kinds(network) == expected
+
+
+@pytest.mark.parametrize("mode", ["reflect", "edge", "wrap"])
+def test_padding_that_keeps_sizes_and_repeats_elements(mode):
+    amounts = ints(1, 2, -1, 1, -1, 1, 1, 2)
+    _, network = grouped(one("Pad", [3, 4, 4, 5], amounts, mode=mode))
+    assert "Take" in kinds(network)
+
+
 def test_a_tensor_that_is_joined_twice_is_one_operand():
     model = build(
         """(float[1,3] x) => (float[1,6] y) {

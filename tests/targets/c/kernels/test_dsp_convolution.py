@@ -97,6 +97,11 @@ def some_layers():
         *(one(4 * n, 2 + n % 3, (1, 1), size=(3, n)) for n in range(1, 18)),
         one(8, 6, (3, 3), size=(9, 8)),
         one(8, 5, (3, 3), strides=(2, 2), pads=(0, 0), size=(8, 7), rounding="single"),
+        # Winograd's, with enough scratch memory
+        one(16, 9, (3, 3), size=(9, 7)),
+        one(12, 8, (3, 3), size=(8, 10), pads=(0, 0), relu=True, rounding="single"),
+        one(64, 8, (3, 3), size=(5, 4), pads=(2, 0), rounding="single"),
+        one(20, 8, (3, 3), size=(4, 5), wild=True),
         one(12, 4, (5, 3), strides=(2, 1), dilations=(1, 2), relu=True),
         one(4, 3, (3, 2), dilations=(2, 1), pads=(3, 4), size=(5, 4)),
         one(3, 8, (3, 3), strides=(2, 2), pads=(0, 0), size=(8, 8)),

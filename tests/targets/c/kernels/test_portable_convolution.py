@@ -41,6 +41,11 @@ def test_int16(seed, memory, capfd):
         maker.convolution(kind, "int16", wide=True, rounding="real")
         maker.convolution(kind, "int8", output="int16")
         maker.convolution(kind, "int16", output="int8")
+    # Wide sums take 256 products at a time.
+    for size, filters in ((256, 5), (257, 4), (600, 3)):
+        window = Window((1, 2, size), (1, 2, filters), (1, 1))
+        weights = maker.values("int8", (filters, 1, 1, size))
+        maker.convolved(window, weights, dtype="int16", weight_zero_point=0, wide=True)
     assert distinct(maker.check(capfd, memory=memory)) > 0.7
 
 

@@ -35,6 +35,9 @@ def test_pools(capfd):
     for average, dtype in itertools.product((False, True), ("int8", "int16")):
         for _ in range(8):
             maker.pool(average, dtype)
+    x = maker.tensor("int8", (1, 7, 8, 33))
+    window = Window((7, 8, 33), (3, 4, 33), (3, 3), dilations=(2, 3), pads=(0, 1))
+    maker.add(Pool("dilated", (x,), maker.output((1, 3, 4, 33), "int8"), (), window, False))
     # Ties of both signs: averages of two numbers.
     x = maker.tensor("int8", (1, 2, 1, 255), np.arange(510).reshape(1, 2, 1, 255) % 255 - 127)
     window = Window((2, 1, 255), (1, 1, 255), (2, 1))
