@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from intaglio.passes.layout.problem import is_inside
 from intaglio.passes.lower.refused import RefusedError
 from intaglio.targets.c.grouping.moves import move
-from intaglio.targets.c.grouping.nearest import nearest_places
 from intaglio.targets.c.grouping.reader import Grouping, Reader
 from intaglio.targets.c.grouping.strided import NOTHING, blocks_of, runs
 from intaglio.targets.c.network import Take, Tensor
 from intaglio.targets.integer_graph import required
+from intaglio.targets.nearest_resize import nearest_places
 
 #: A layer has at most so many copies; positions that need more are stored as a list.
 _MOST_BLOCKS = 16

@@ -6,8 +6,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from intaglio.passes.lower import resize as lowering
 from intaglio.passes.lower.refused import RefusedError
+from intaglio.targets.nearest_resize import nearest_places as places_of
 from intaglio.targets.tflite.emitters.moves import gather
 from intaglio.targets.tflite.emitters.multipliers import expect_equal
 from intaglio.targets.tflite.emitters.options import options
@@ -59,9 +59,7 @@ def _nearest(scope: Scope, node: ir.Node) -> None:
     meaning = scope.quantization(value)
     expect_equal(scope.quantization(source), meaning)
     before, after = scope.shape(source), scope.shape(value)
-    places = [
-        lowering.nearest_places(node, before[a], after[a], after[a] / before[a]) for a in _AXES
-    ]
+    places = [places_of(node, before[a], after[a]) for a in _AXES]
     for flags, mode in _MODES.items():
         kernel = [nearest_places(before[a], after[a], mode) for a in _AXES]
         if all(np.array_equal(a, b) for a, b in zip(kernel, places, strict=True)):

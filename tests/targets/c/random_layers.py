@@ -172,6 +172,10 @@ class Maker:
         bias = self.random.integers(-reach, reach, weights.shape[0], endpoint=True)
         if self.pick(*[0] * 9, 1):
             bias[0] = self.pick(-room, room)
+        if wide and bound < INT32_LIMIT:
+            # Only the bias can make these sums need 64 bits.
+            bias[:] = self.random.integers(-INT32_LIMIT, INT32_LIMIT, len(bias), endpoint=True)
+            bias[-1] = self.pick(-1, 1) * (INT32_LIMIT + self.integer(0, INT32_LIMIT))
         return bias, wide
 
     def transposed(self, dtype="int8", wide=False, rounding=None):

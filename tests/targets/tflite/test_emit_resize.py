@@ -6,6 +6,9 @@ import pytest
 import intaglio
 from intaglio.targets.tflite.schema import schema
 from intaglio.targets.tflite.writer import FileBuilder
+from tests.helpers import build_proto
+from tests.property.lowering_checks import Options, canonical
+from tests.targets.tflite.emission import assert_same_bits, emit_float
 
 
 def _file(path, size, new):
@@ -35,3 +38,19 @@ def test_corners_aligned_give_the_bits_of_the_file(tmp_path, size, new):
     for pair in report.pairs:
         if pair.reference == "onnx-integer" and "litert-reference" in pair.artifact:
             assert pair.max_error_lsb == 0
+
+
+@pytest.mark.parametrize("coordinates", ["asymmetric", "half_pixel", "align_corners"])
+@pytest.mark.parametrize("rounding", ["round_prefer_ceil", "round_prefer_floor", "floor", "ceil"])
+def test_a_graph_that_rounds_otherwise_gives_its_own_bits(coordinates, rounding):
+    """Positions between two elements hang on how onnxruntime writes the formula down."""
+    text = (
+        f'(float[1,2,7,5] x) => (float y) {{ y = Resize <mode: string = "nearest", '
+        f'coordinate_transformation_mode: string = "{coordinates}", nearest_mode: string = '
+        f'"{rounding}"> (x, empty, empty, sizes) }}'
+    ).replace("empty, empty", ",")
+    proto = canonical(build_proto(text, sizes=np.array([1, 2, 2, 3], np.int64)))
+    feeds = {"x": np.random.default_rng(0).standard_normal((1, 2, 7, 5)).astype(np.float32)}
+    emission = emit_float(proto, feeds, Options())
+    assert emission.emitted.refusals == ()
+    assert_same_bits(emission, range(2))

@@ -57,6 +57,11 @@ class Finish:
         return (self.low, self.high) != (-128, 127)
 
     @property
+    def factor(self) -> int:
+        """What the multiplication wants the accumulator multiplied by."""
+        return 2 if self.rounding is Rounding.DOUBLE else 1
+
+    @property
     def name(self) -> str:
         """Part of the names of the C functions that end so."""
         return f"{self.rounding.value}{'_clamped' if self.clamps else ''}"
@@ -95,7 +100,13 @@ DSP_INLINE int8_t dsp_finish_{self.name}(int32_t acc, int32_t multiplier, int32_
         return f"dsp_finish_{self.name}({acc}, {multiplier}, {half}, {shift}{clamp})"
 
     def assembler(
-        self, acc: str, constants: tuple[str, str, str], to: str, limits: tuple[str, str]
+        self,
+        acc: str,
+        constants: tuple[str, str, str],
+        to: str,
+        limits: tuple[str, str],
+        *,
+        is_scaled: bool = False,
     ) -> list[str]:
         """Instructions that leave the result in ``to``; ``acc`` is lost.
 
@@ -104,12 +115,13 @@ DSP_INLINE int8_t dsp_finish_{self.name}(int32_t acc, int32_t multiplier, int32_
             constants: Registers of multiplier, half and shift.
             to: Register of the result.
             limits: Registers of low and high, read only where it clamps.
+            is_scaled: The accumulator is multiplied by ``factor`` already.
         """
         multiplier, half, shift = constants
         low, high = limits
         if self.rounding is Rounding.DOUBLE:
             lines = [
-                f"lsl {acc}, {acc}, #1",
+                *([] if is_scaled else [f"lsl {acc}, {acc}, #1"]),
                 f"smmlar {to}, {acc}, {multiplier}, {half}",
                 f"add {to}, {to}, {acc}, asr #31",
             ]

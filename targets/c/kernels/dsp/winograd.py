@@ -27,6 +27,8 @@ from intaglio.targets.c.kernels.dsp.naked import NAKED, quoted, unused
 from intaglio.targets.c.kernels.dsp.packing import pack
 from intaglio.targets.c.network import Convolution
 
+#: Kernels are transformed for every block of tiles: fewer tiles do not repay it.
+_FEWEST_TILES = 8
 #: Steps of four channels that the points are unrolled to.
 _MOST_STEPS = 16
 
@@ -78,18 +80,23 @@ static DSP_NAKED void dsp_winograd_points(
 static void dsp_winograd_points(
 {_POINT_ARGUMENTS})
 {{
-    int32_t point, step, i;
+    int32_t point, step;
     for (point = 0; point < 16; point++, sums += 4) {{
-        for (i = 0; i < 4; i++) {{
-            sums[i] = 0;
-        }}
+        int32_t a = 0, b = 0, c = 0, d = 0;
         for (step = 0; step < steps; step++, x += 4, w += 4) {{
-            for (i = 0; i < 4; i++) {{
-                const uint32_t *one = x + (i & 2), *other = w + 2 * (i & 1);
-                sums[i] = __smlad((int16x2_t)one[0], (int16x2_t)other[0], sums[i]);
-                sums[i] = __smlad((int16x2_t)one[1], (int16x2_t)other[1], sums[i]);
-            }}
+            a = __smlad((int16x2_t)x[0], (int16x2_t)w[0], a);
+            b = __smlad((int16x2_t)x[0], (int16x2_t)w[2], b);
+            c = __smlad((int16x2_t)x[2], (int16x2_t)w[0], c);
+            d = __smlad((int16x2_t)x[2], (int16x2_t)w[2], d);
+            a = __smlad((int16x2_t)x[1], (int16x2_t)w[1], a);
+            b = __smlad((int16x2_t)x[1], (int16x2_t)w[3], b);
+            c = __smlad((int16x2_t)x[3], (int16x2_t)w[1], c);
+            d = __smlad((int16x2_t)x[3], (int16x2_t)w[3], d);
         }}
+        sums[0] = a;
+        sums[1] = b;
+        sums[2] = c;
+        sums[3] = d;
     }}
 }}
 #endif""",
@@ -199,6 +206,73 @@ DSP_INLINE void dsp_winograd_output(const int32_t *sums, int32_t *four)
 )
 
 
+def _full(end: Finish) -> Function:
+    """The outputs of a whole tile, in assembler."""
+    arguments = "    const int32_t *sums, int8_t *y, const int32_t *constants, int32_t right,\n"
+    arguments += "    int32_t below, int32_t low, int32_t high"
+    lines = []
+    # Of each column of sums: two rows of A', added to the outputs in r4 to r7.
+    upper, lower = ("r4", "r5", "r11", "r11"), ("r6", "r7", "r8", "r8")
+    for column, (one, other) in enumerate(zip(upper, lower, strict=True)):
+        for place, register in enumerate((one, "r8", "r9", "r10")):
+            lines.append(f"ldr {register}, [r0, #{64 * place + 16 * column}]")
+        lines += [f"add {one}, {one}, r8", f"add {one}, {one}, r9"]
+        lines += [f"sub {other}, r8, r9", f"sub {other}, {other}, r10"]
+        lines += _COMBINED[column]
+    lines.append("ldm r2!, {r8-r11}")
+    places = 3 - end.factor
+    lines += [f"add r{k}, r8, r{k}, asr #{places}" for k in range(4, 8)]
+    if end.clamps:
+        lines += ["ldr r8, [sp, #44]", "ldr lr, [sp, #48]"]
+    stores = ("[r1]", "[r1, r3]", "[r4]", "[r4, r3]")
+    for place, store in enumerate(stores):
+        constants, limits = ("r9", "r10", "r11"), ("r8", "lr")
+        lines += end.assembler(f"r{4 + place}", constants, "r12", limits, is_scaled=True)
+        lines.append(f"strb r12, {store}")
+        if not place:
+            lines += ["ldr r4, [sp, #40]", "add r4, r4, r1"]
+    body = "\n".join(lines)
+    code = f"""\
+.syntax unified
+push {{r4-r11, lr}}
+sub sp, sp, #4
+add r4, r2, #32
+str r4, [sp]
+1:
+{body}
+add r0, r0, #4
+add r1, r1, #1
+ldr r12, [sp]
+cmp r2, r12
+bne 1b
+add sp, sp, #4
+pop {{r4-r11, pc}}"""
+    name = f"dsp_winograd_full_{end.name}"
+    return Function(
+        name,
+        f"""\
+#if DSP_ASSEMBLER
+/* The outputs of a whole tile and two channels: 73 instructions for four. */
+static DSP_NAKED void {name}(
+{unused(arguments)})
+{{
+    __asm volatile(
+{quoted(code)});
+}}
+#endif""",
+        (NAKED,),
+    )
+
+
+#: What each column of sums adds to the outputs.
+_COMBINED = (
+    [],
+    ["add r4, r4, r5", "add r6, r6, r7"],
+    ["add r4, r4, r11", "sub r5, r5, r11", "add r6, r6, r8", "sub r7, r7, r8"],
+    ["sub r5, r5, r11", "sub r7, r7, r8"],
+)
+
+
 def _function(end: Finish) -> Function:
     name = f"dsp_winograd_{end.name}"
     result = end.call("acc", "constants[1]", "constants[2]", "constants[3]")
@@ -207,14 +281,21 @@ def _function(end: Finish) -> Function:
     )
     clamp = ",\n                                          int32_t low, int32_t high"
     limits = ", f->low, f->high" if end.clamps else ""
+    passed = "low, high" if end.clamps else "0, 0"
     text = f"""\
 /* The outputs of a tile and two channels; right and below: bytes to these, 0 if there are none. */
 static void dsp_winograd_write_{end.name}(const int32_t *sums, int8_t *y, const int32_t *constants,
                                           int32_t right, int32_t below{clamp if end.clamps else ""})
 {{
     int32_t channel;
+#if DSP_ASSEMBLER
+    if (right != 0 && below != 0) {{
+        dsp_winograd_full_{end.name}(sums, y, constants, right, below, {passed});
+        return;
+    }}
+#endif
     for (channel = 0; channel < 2; channel++, sums++, y++, constants += 4) {{
-        const int32_t bias = constants[0];
+        const int32_t bias = constants[0] / {end.factor};
         int32_t four[4];
         dsp_winograd_output(sums, four);
         y[0] = {first};
@@ -230,18 +311,19 @@ static void dsp_winograd_write_{end.name}(const int32_t *sums, int8_t *y, const 
     }}
 }}
 
-/* Scratch holds tiles, the kernels of two channels, their sums, and a tile with padding. */
+/* Scratch holds tiles, the kernels of two channels, their sums, a tile with padding, and a row. */
 static void {name}(const int8_t *x, int8_t *y, uint8_t *scratch, const dsp_window *g,
                    const dsp_winograd *f)
 {{
-    const int32_t channels = g->channels, line = g->columns * channels;
+    const int32_t channels = g->channels;
     const int32_t across = (f->columns + 1) / 2, tiles = across * ((f->rows + 1) / 2);
     const int32_t right = f->channels, below = f->columns * f->channels;
     uint32_t *const input = (uint32_t *)(void *)scratch;
-    uint32_t *const kernels = input + f->block * channels * 8;
+    uint32_t *const kernels = input + (f->block + 1) / 2 * channels * 16;
     int32_t *const sums = (int32_t *)(kernels + channels * 16);
     int8_t *const padded = (int8_t *)(void *)(sums + 64);
-    int32_t first;
+    int8_t *const kept = padded + 16 * channels;
+    int32_t first, kept_row = -1;
     for (first = 0; first < tiles; first += f->block) {{
         const int32_t count = tiles - first < f->block ? tiles - first : f->block;
         const int32_t top = first / across * 2, start = first % across * 2;
@@ -249,12 +331,18 @@ static void {name}(const int8_t *x, int8_t *y, uint8_t *scratch, const dsp_windo
         int32_t row = top, column = start, i, channel;
         for (i = 0; i < count; i++) {{
             uint32_t *const to = input + (i >> 1) * channels * 16 + 2 * (i & 1);
-            dsp_winograd_fetch(to, x, g, row - g->pad_top, column - g->pad_left, line, padded);
+            dsp_winograd_fetch(to, x, g, row - g->pad_top, column - g->pad_left, padded, kept,
+                               kept_row);
             column += 2;
             if (column >= f->columns) {{
                 column = 0;
                 row += 2;
             }}
+        }}
+        if (f->in_place && row < f->rows) {{
+            /* The next block begins one row before its results. */
+            kept_row = row - 1;
+            memcpy(kept, x + kept_row * g->columns * channels, (uint32_t)(g->columns * channels));
         }}
         for (channel = 0; channel < f->channels; channel += 2, packed += 18 * channels) {{
             /* An odd last channel is computed with the one before it, once more. */
@@ -262,7 +350,7 @@ static void {name}(const int8_t *x, int8_t *y, uint8_t *scratch, const dsp_windo
             int8_t *const to = y + c;
             int32_t constants[8];
             for (i = 0; i < 2; i++) {{
-                constants[4 * i] = f->bias[c + i];
+                constants[4 * i] = {end.factor} * f->bias[c + i];
                 constants[4 * i + 1] = f->multiplier[c + i];
                 constants[4 * i + 2] = dsp_half(f->zero_point, f->shift[c + i]);
                 constants[4 * i + 3] = f->shift[c + i];
@@ -286,7 +374,7 @@ static void {name}(const int8_t *x, int8_t *y, uint8_t *scratch, const dsp_windo
         }}
     }}
 }}"""
-    return Function(name, text, (WINDOW, HALF, _TRANSFORMS, _FETCH, _POINTS, end.function()))
+    return Function(name, text, (HALF, _FETCH, _POINTS, _full(end), end.function()))
 
 
 _FETCH = Function(
@@ -297,16 +385,20 @@ typedef struct {
     const int32_t *bias, *multiplier;
     const int8_t *shift;
     int32_t rows, columns, channels; /* of the result */
-    int32_t block;                   /* tiles at once, even */
+    int32_t block;                   /* tiles at once */
+    int32_t in_place;                /* y may be x: blocks are whole rows of tiles */
     int32_t zero_point, low, high;
 } dsp_winograd;
 
-/* The tile whose first pixel is at this row and column, which may be outside the image. */
+/* The tile whose first pixel is at this row and column, which may be outside the image. The row
+   kept_row of the image is in kept: it may have been written over. */
 static void dsp_winograd_fetch(uint32_t *to, const int8_t *x, const dsp_window *g, int32_t row,
-                               int32_t column, int32_t line, int8_t *padded)
+                               int32_t column, int8_t *padded, const int8_t *kept,
+                               int32_t kept_row)
 {
-    const int32_t channels = g->channels;
-    if (row >= 0 && row + 4 <= g->rows && column >= 0 && column + 4 <= g->columns) {
+    const int32_t channels = g->channels, line = g->columns * channels;
+    if (row >= 0 && row + 4 <= g->rows && row != kept_row && column >= 0
+        && column + 4 <= g->columns) {
         dsp_winograd_tile(to, x + row * line + column * channels, line, channels);
     } else {
         int8_t *pixel = padded;
@@ -314,7 +406,8 @@ static void dsp_winograd_fetch(uint32_t *to, const int8_t *x, const dsp_window *
         for (i = 0; i < 16; i++, pixel += channels) {
             const int32_t from = row + (i >> 2), at = column + (i & 3);
             if (from >= 0 && from < g->rows && at >= 0 && at < g->columns) {
-                memcpy(pixel, x + from * line + at * channels, (uint32_t)channels);
+                const int8_t *const source = from == kept_row ? kept : x + from * line;
+                memcpy(pixel, source + at * channels, (uint32_t)channels);
             } else {
                 memset(pixel, g->fill, (uint32_t)channels);
             }
@@ -331,26 +424,23 @@ def implement(layer: Convolution, folded: Folded, budget: int) -> Implementation
     window, outputs = layer.window, layer.weights.shape[0]
     channels = window.image[2]
     rows, columns = window.result[:2]
+    if rows < 4 or columns < 4:
+        return None
     if window.kernel != (3, 3) or window.strides != (1, 1) or window.dilations != (1, 1):
         return None
     if channels % 4 or not 12 <= channels <= 4 * _MOST_STEPS or outputs < 8:
         return None
-    fixed = 64 * channels + 256 + 16 * channels
-    tiles = (-(-rows // 2)) * (-(-columns // 2))
-    fitting = (budget - fixed) // (32 * channels)
-    # Kernels are transformed for every block of tiles: too few do not repay it.
-    if fitting < min(_FEWEST_TILES, tiles) or rows < 4 or columns < 4:
+    found = _blocks(layer, budget)
+    if found is None:
         return None
-    most = min(fitting, tiles + tiles % 2) // 2 * 2
-    blocks = -(-tiles // most)
-    block_ = -(-tiles // (2 * blocks)) * 2
+    block_, scratch, in_place = found
     end = folded.end
     function = _function(end)
     geometry = (
         *window.image, columns, *window.kernel, *window.strides, *window.dilations, *window.pads,
         layer.inputs[0].zero_point, 9 * channels,
     )  # fmt: skip
-    numbers = (rows, columns, outputs, block_, end.zero_point, end.low, end.high)
+    numbers = (rows, columns, outputs, block_, int(in_place), end.zero_point, end.low, end.high)
     call = f"""\
 static const dsp_window window = {{
     {", ".join(map(str, geometry))}
@@ -369,8 +459,47 @@ static const dsp_winograd filter = {{
             Array("multiplier", end.multiplier),
             Array("shift", end.shift),
         ),
-        scratch=block_ * 32 * channels + fixed,
+        scratch=scratch,
+        in_place=(0,) if in_place else (),
     )
 
 
-_FEWEST_TILES = 8
+def _blocks(layer: Convolution, budget: int) -> tuple[int, int, bool] | None:
+    """Tiles at once, bytes of scratch memory, and whether the result may replace the input.
+
+    In place, a block is whole rows of tiles, and the row before the next block is kept. Where that
+    takes no more memory than the result, it is the answer to a budget of 0 too: whoever shares the
+    memory then has at least so much to spend. Otherwise the way of fewer blocks is taken.
+    """
+    window = layer.window
+    channels = window.image[2]
+    down, across = -(-window.result[0] // 2), -(-window.result[1] // 2)
+    fixed = 64 * channels + 256 + 16 * channels
+    kept = fixed + window.image[1] * channels
+    enough = min(_FEWEST_TILES, down * across)
+    least = -(-enough // across)
+    may_replace = (
+        window.pads == (1, 1)
+        and window.image[:2] == window.result[:2]
+        and window.result[2] <= channels
+    )
+    pays = may_replace and kept + _tile_bytes(least * across, channels) <= layer.output.bytes
+    if pays and not budget:
+        budget = kept + _tile_bytes(least * across, channels)
+    rows = max(
+        (n for n in range(down + 1) if kept + _tile_bytes(n * across, channels) <= budget),
+        default=0,
+    )
+    fitting = min((budget - fixed) // (64 * channels) * 2, down * across + 1)
+    if may_replace and rows >= least and (pays or rows * across >= fitting - 1):
+        rows = -(-down // -(-down // rows))
+        return rows * across, kept + _tile_bytes(rows * across, channels), True
+    if fitting < enough:
+        return None
+    blocks = -(-down * across // fitting)
+    tiles = -(-down * across // (2 * blocks)) * 2
+    return tiles, fixed + _tile_bytes(tiles, channels), False
+
+
+def _tile_bytes(tiles: int, channels: int) -> int:
+    return -(-tiles // 2) * 64 * channels

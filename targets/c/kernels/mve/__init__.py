@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from intaglio.targets.c.kernels.base import Implementation, Kernels
-from intaglio.targets.c.kernels.mve import convolution, depthwise, pooling, sums, tables
-from intaglio.targets.c.network import Convolution, Pool, Requantization, Sum, Table
+from intaglio.targets.c.kernels.mve import convolution, depthwise, pooling, prelu, sums, tables
+from intaglio.targets.c.network import Convolution, Pool, PRelu, Requantization, Sum, Table
 
 
 def _convolution(layer: Convolution, variant: str, budget: int) -> Implementation | None:
@@ -16,6 +16,7 @@ KERNELS: Kernels = {
     Convolution: _convolution,
     Sum: sums.implement,
     Pool: pooling.implement,
+    PRelu: prelu.implement,
     Table: tables.look_up,
     Requantization: tables.requantize,
 }

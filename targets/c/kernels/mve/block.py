@@ -12,134 +12,19 @@ order of use, then bias, multiplier and shift of both.
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
 from collections.abc import Sequence
-
-import numpy as np
-from numpy.typing import NDArray
 
 from intaglio.targets.c.kernels.base import Function
 from intaglio.targets.c.kernels.mve.assembly import RESTORE, SAVE, assembly, clobbers
+from intaglio.targets.c.kernels.mve.job import JOB, PIXELS
+from intaglio.targets.c.kernels.mve.rows import Rows
 from intaglio.targets.c.kernels.mve.scaling import Scaling, narrowing, rescaling
 
-PIXELS = 4
 _SUMS = (("r0", "r2", "r4", "r6"), ("r8", "r10", "r12", "lr"))
 _POINTERS = ("r1", "r3", "r5", "r7")
-#: Largest offset of a load of words.
-_FARTHEST = 508
 _UNROLLED = 8
 #: Half a vector of int8 as one of int16: load, bytes, type of the products.
 _HALF = ("vldrb.s16", 8, "s16")
-
-JOB = Function(
-    "mve_job",
-    """\
-/* What a block of four pixels reads and writes. */
-struct mve_job {
-    int32_t zero_point;    /* of y */
-    const int8_t *x[4];    /* the four pixels, or rows that hold them */
-    const int32_t *end;    /* of the stream */
-    int8_t *y;             /* the first pixel's first channel */
-    const int32_t *stream; /* for two channels: weights, then bias, multiplier, shift of each */
-    int32_t quads;         /* how many times four pixels */
-    int32_t x_step;        /* bytes from one four to the next */
-    int32_t y_step;
-    uint32_t y_lanes;      /* bytes from one pixel to the next in y, times 0x10001 */
-};""",
-)
-
-RUN = Function(
-    "mve_run",
-    """\
-/* A block over any number of pixels, four at least. What is left over is done by another block,
-   or by the same, as the last four, which then overlap others. */
-static void mve_run(void (*block)(const struct mve_job *), void (*rest)(const struct mve_job *),
-                    struct mve_job *job, int32_t pixels)
-{
-    const int32_t left = pixels & 3;
-    job->quads = pixels >> 2;
-    block(job);
-    if (left != 0) {
-        const int32_t done = rest == block ? pixels - 4 : pixels - left;
-        struct mve_job last = *job;
-        int32_t i;
-        for (i = 0; i < 4; i++) {
-            last.x[i] += done * (job->x_step >> 2);
-        }
-        last.y += done * (job->y_step >> 2);
-        last.quads = 1;
-        rest(&last);
-    }
-}""",
-    (JOB,),
-)
-
-
-@dataclasses.dataclass(frozen=True)
-class Rows:
-    """Pixels that lie in rows of padded memory, four neighbours in each.
-
-    Attributes:
-        rows: Rows of the window, 4 at most.
-        taps: Its columns.
-        channels: Bytes from one column to the next; a multiple of 16.
-        stride: Columns from one pixel to the next.
-    """
-
-    rows: int
-    taps: int
-    channels: int
-    stride: int
-
-    @property
-    def fits(self) -> bool:
-        """Whether the offsets of all pixels can be written into an instruction."""
-        farthest = (3 * self.stride + self.taps - 1) * self.channels
-        return self.rows <= 4 and self.channels % 16 == 0 and farthest <= _FARTHEST
-
-    @property
-    def order(self) -> tuple[int, ...]:
-        """The taps in the order that loads the fewest pixels."""
-        return min(
-            itertools.permutations(range(self.taps)), key=lambda order: len(self.loads(order))
-        )
-
-    def loads(self, order: tuple[int, ...]) -> list[tuple[int, int, int]]:
-        """Loads of one row: before which tap, what column, into which register."""
-        held: dict[int, int] = {}
-        found = []
-        for tap in order:
-            needed = [pixel * self.stride + tap for pixel in range(PIXELS)]
-            free = [q for q in range(PIXELS) if q not in {held.get(c) for c in needed}]
-            kept = {column: held[column] for column in needed if column in held}
-            for column in needed:
-                if column not in kept:
-                    kept[column] = free.pop(0)
-                    found.append((tap, column, kept[column]))
-            held = kept
-        return found
-
-
-def stream(weights: NDArray[np.int8], bias: NDArray[np.int64], scale: Scaling) -> NDArray[np.int32]:
-    """The stream of a block.
-
-    Args:
-        weights: ``[channels, bytes]``, an even number of channels, in the order of use.
-        bias: With the part of the input's zero point.
-        scale: Rescale of these channels.
-    """
-    channels, size = weights.shape
-    pairs = channels // 2
-    parts = []
-    for place in range(0, size, 16):
-        vectors = weights[:, place : place + 16].reshape(pairs, 2, -1)
-        if vectors.shape[2] == 8:  # as 16 bits, like the pixels that they meet
-            vectors = np.ascontiguousarray(vectors.astype("<i2")).view(np.int8)
-        parts.append(vectors.reshape(pairs, 32))
-    packed = np.ascontiguousarray(np.concatenate(parts, axis=1)).view("<i4")
-    tail = np.concatenate([bias.astype(np.int32)[:, None], scale.columns], axis=1)
-    return np.concatenate([packed, tail.reshape(pairs, -1)], axis=1).astype(np.int32).reshape(-1)
 
 
 def rows_block(geometry: Rows, scale: Scaling) -> Function:
@@ -181,11 +66,6 @@ def pixels_block(size: int, scale: Scaling, pixels: int = PIXELS) -> Function:
     if pixels < PIXELS:
         name = f"mve_{pixels}_of_{name[4:]}"
     return _function(name, f"{size} bytes", body, scale, looped, pixels)
-
-
-def padded(size: int) -> int:
-    """Bytes of a channel's weights in the stream of :func:`pixels_block`."""
-    return size if size % 16 == 8 else -(-size // 16) * 16
 
 
 def _multiply(first: bool, registers: tuple[int, ...], kind: str = "s8") -> list[str]:

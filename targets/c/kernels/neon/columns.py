@@ -93,7 +93,7 @@ class Columns:
         padded = np.pad(weights, padding)
         groups = padded.reshape(-1, self.channels, padded.shape[1] // self.rows, self.rows, width)
         full = np.pad(groups, ((0, 0), (0, 0), (0, 0), (0, 4 - self.rows), (0, 0)))
-        return full.transpose(0, 2, 4, 1, 3)
+        return np.asarray(full.transpose(0, 2, 4, 1, 3), np.int8)
 
     def pointers(self, window: Window) -> tuple[list[str], str]:
         """Statements that make the first argument of the function, and its name."""
@@ -111,7 +111,7 @@ class Columns:
         ], "lines"
 
     def function(self, tail: Tail) -> Function:
-        """``void tile(const int8_t *const *rows, size_t offset, const struct neon_product *, y)``."""
+        """``void tile(const int8_t *const *rows, size_t offset, product, int8_t *y)``."""
         name = (
             f"neon_columns_{self.pixels}x{self.channels}_{self.rows}x{self.width}"
             f"_step{self.stride}_apart{self.dilation}_{tail.name}"
@@ -194,9 +194,9 @@ class Columns:
     def _interleaved(self) -> list[str]:
         """Statements that make ``t`` of a column: of each channel the elements of all rows."""
         load = "vld1q_s8" if self.vectors == 4 else "neon_half"
-        names = [f"{load}(x{r})" for r in range(self.rows)] + ["vdupq_n_s8(0)"] * (4 - self.rows)
         lines = [
-            f"const int8x16_t {name} = {value};" for name, value in zip("abcd", names, strict=True)
+            f"const int8x16_t {name} = {f'{load}(x{r})' if r < self.rows else 'vdupq_n_s8(0)'};"
+            for r, name in enumerate("abcd")
         ]
         for half in range(self.vectors // 2):
             zip8 = f"vzip{half + 1}q_s8"
@@ -204,8 +204,7 @@ class Columns:
                 f"const int16x8_t ab{half} = vreinterpretq_s16_s8({zip8}(a, b));",
                 f"const int16x8_t cd{half} = vreinterpretq_s16_s8({zip8}(c, d));",
             ]
-            lines += [
-                f"t{2 * half + part} = vreinterpretq_s8_s16(vzip{part + 1}q_s16(ab{half}, cd{half}));"
-                for part in range(2)
-            ]
+            for part in range(2):
+                pair = f"vzip{part + 1}q_s16(ab{half}, cd{half})"
+                lines.append(f"t{2 * half + part} = vreinterpretq_s8_s16({pair});")
         return lines

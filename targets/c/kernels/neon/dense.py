@@ -163,7 +163,7 @@ def _pack(weights: NDArray[np.int8], tile: Tile, shape: _Shape) -> NDArray[np.in
         return np.concatenate(parts, axis=2)
     steps = blocks.reshape(len(blocks), tile.channels, shape.runs, -1, 4)
     order = (0, 2, 3, 4, 1) if tile.form == "words" else (0, 2, 3, 1, 4)
-    return steps.transpose(order)
+    return np.asarray(steps.transpose(order), np.int8)
 
 
 def _body(

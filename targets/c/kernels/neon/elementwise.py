@@ -169,8 +169,8 @@ def _loop(
         made = f"vreinterpretq_s8_s16(vcombine_s16(\n    {parts[0]},\n    {parts[1]}))"
         stored = "vst1q_s16(y + i, vreinterpretq_s16_s8(result));"
     else:
-        parts = ",\n    ".join(results)
-        made = f"neon_narrow8_twice(\n    {parts},\n    zero_point, low, high)"
+        joined = ",\n    ".join(results)
+        made = f"neon_narrow8_twice(\n    {joined},\n    zero_point, low, high)"
         stored = "vst1q_s8(y + i, result);"
     size = "2 * left" if wide else "left"
     body = [

@@ -179,7 +179,7 @@ class Tail:
             [wrapped, *(np.broadcast_to(v, count) for v in (self.multiplier, self.shift))]
         )
         padded = np.pad(rows, ((0, 0), (0, -count % lanes)))
-        return padded.reshape(3, -1, lanes).transpose(1, 0, 2).astype(np.int32)
+        return np.asarray(padded.reshape(3, -1, lanes).transpose(1, 0, 2), np.int32)
 
     def call(self, acc: str) -> str:
         """The function's result with the one multiplier and shift, given as numbers."""

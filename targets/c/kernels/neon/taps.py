@@ -60,7 +60,8 @@ class Taps:
     def pack(self, weights: NDArray[np.int8]) -> NDArray[np.int8]:
         """``[channels, rows, columns]`` as ``[blocks, taps, channels of a block]``."""
         padded = np.pad(weights, ((0, -len(weights) % self.channels), (0, 0), (0, 0)))
-        return padded.reshape(-1, self.channels, weights[0].size).transpose(0, 2, 1)
+        blocks = padded.reshape(-1, self.channels, weights[0].size)
+        return np.asarray(blocks.transpose(0, 2, 1), np.int8)
 
     def pointers(self, window: Window) -> tuple[list[str], str]:
         """Statements that make the first argument of the function, and its name."""

@@ -79,6 +79,6 @@ def function_name(
     parts = [kind, x.removesuffix("_t")]
     parts += ["weights16"] if w == "int16_t" else []
     parts += ["bias64"] if bias == "int64_t" else []
-    parts += ["wide"] if wide else []
+    parts += ["wide_sum"] if wide else []
     parts += [f"to_{y.removesuffix('_t')}"] if y != x else []
     return "_".join([*parts, rounding])

@@ -51,7 +51,7 @@ def multiply_matrices(layer: Product, variant: str, budget: int) -> Implementati
     wide = product * depth >= 1 << 31
     stage = output_stage(layer.rescale, y, wide=wide)
     parts = ["product", *(kind.removesuffix("_t") for kind in dict.fromkeys((a, b, y)))]
-    parts += ["wide"] if wide else []
+    parts += ["wide_sum"] if wide else []
     name = "_".join([*parts, stage.name])
     text = _PRODUCT.substitute(
         name=name,

@@ -56,7 +56,11 @@ def reduce_axes(layer: Reduction, variant: str, budget: int) -> Implementation |
         words = _Words(
             "int64_t" if wide else "int32_t", "offset", "ACC += line[k];", stage.finish.name
         )
-        parts += [*(["wide"] if wide else []), *([f"to_{y[:-2]}"] if y != x else []), stage.name]
+        parts += [
+            *(["wide_sum"] if wide else []),
+            *([f"to_{y[:-2]}"] if y != x else []),
+            stage.name,
+        ]
         arguments += [number(layer.offset), "&stage"]
         parameters += [f"{words.acc} offset", f"const struct {stage.struct} *stage"]
         declaration, arrays, needs = stage.declaration + "\n", stage.arrays, (stage.finish,)

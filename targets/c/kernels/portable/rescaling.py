@@ -23,6 +23,8 @@ rescale_wide         int64_t     int32_t, 0..2^15-1  8..46: multiplier and shift
 rescale_real         int64_t     int64_t, 53 bits    46..97
 ==================== =========== =================== ==============================================
 
+Functions that layers share take the constants in a struct instead, see :mod:`.stage`.
+
 :func:`rescaling` takes the ``_high`` form where every shift allows it: one multiplication of 32 by
 32 bits and a few operations on 32 bits, without a branch. The formulas are those of
 :mod:`intaglio.transforms.fixed_point`; the comments in the C code say why it equals them.

@@ -34,18 +34,17 @@ class Block:
 
 
 def dense(layer: Convolution, variant: str) -> Implementation | None:
-    """A convolution of all input channels, int8 to int8; None where this is not one."""
-    if layer.groups != 1 or layer.weight_zero_point or layer.wide:
-        return None
-    if layer.inputs[0].dtype != "int8" or layer.output.dtype != "int8":
+    """A convolution of all input channels, of int8 or int16; None where this is not one."""
+    if layer.groups != 1 or not is_plain(layer):
         return None
     window, count = layer.window, len(layer.weights)
-    direct = variant != "avx2" and window.kernel == (1, 1) and not any(window.pads)
-    if not (direct and window.image[2] % 4 == 0):
-        to = f"int8_t *const to = y + row * {window.result[1] * count};"
+    direct = window.kernel == (1, 1) and not any(window.pads) and window.image[2] % 4 == 0
+    if not direct or reads_words(layer, variant):
+        kind = f"{layer.output.dtype}_t"
+        to = f"{kind} *const to = y + row * {window.result[1] * count};"
         return dense_rows(layer, variant, lambda _: ([to], []), 0)
     isa, reach = _isa(layer, variant), _reach(layer, False, True)
-    tail = make_tail(isa, layer.rescale, *bounds(layer, False))
+    tail = make_tail(isa, layer.rescale, *bounds(layer, False), layer.output.dtype)
     if tail is None:
         return None
     rows, columns, _ = window.result
@@ -58,12 +57,13 @@ def dense(layer: Convolution, variant: str) -> Implementation | None:
         body = [
             f"for (size_t row = 0; row < {rows}; row++) {{",
             f"    const int8_t *const x = x0 + row * {pitch};",
-            f"    int8_t *const to = y + row * {columns * count};",
+            f"    {layer.output.dtype}_t *const to = y + row * {columns * count};",
             *_indented(body),
             "}",
         ]
     else:
-        body = ["const int8_t *const x = x0;", "int8_t *const to = y;", *body]
+        to = f"{layer.output.dtype}_t *const to = y;"
+        body = ["const int8_t *const x = x0;", to, *body]
     arrays = (Array("weights", packed), Array("tail", tail.parameters))
     return Implementation("\n".join(body), functions, arrays)
 
@@ -83,20 +83,37 @@ def dense_rows(
             its results go. The argument is the first free byte of the scratch memory.
         more: Bytes of scratch memory that they use.
     """
-    isa, words = _isa(layer, variant), variant == "avx2"
-    tail = make_tail(isa, layer.rescale, *bounds(layer, words))
+    isa, words = _isa(layer, variant), reads_words(layer, variant)
+    tail = make_tail(isa, layer.rescale, *bounds(layer, words), layer.output.dtype)
     if tail is None:
         return None
     reach = _reach(layer, words, False)
     packed, blocks = _pack(layer, isa, reach)
     columns = layer.window.result[1]
     body, functions = _tiles(tail, reach, blocks, columns, len(layer.weights))
-    zero = layer.inputs[0].zero_point
-    ring = Ring(layer.window, words, False, zero if words else zero + 128)
+    ring = ring_of(layer, words)
     before, behind = around(ring.bytes)
     body = ring.loop([*before, *body, *behind])
     arrays = (Array("weights", packed), Array("tail", tail.parameters))
     return Implementation("\n".join(body), (*ring.functions, *functions), arrays, ring.bytes + more)
+
+
+def is_plain(layer: Convolution) -> bool:
+    """Whether sums fit 32 bits, weights have no zero point, and types are int8 or int16."""
+    types = {layer.inputs[0].dtype, layer.output.dtype}
+    return not layer.weight_zero_point and not layer.wide and types <= {"int8", "int16"}
+
+
+def reads_words(layer: Convolution, variant: str) -> bool:
+    """Whether inputs are multiplied as 16-bit words: those of int16, and all on AVX2."""
+    return variant == "avx2" or layer.inputs[0].dtype == "int16"
+
+
+def ring_of(layer: Convolution, words: bool) -> Ring:
+    """The ring of a convolution's rows."""
+    zero = layer.inputs[0].zero_point
+    wide = layer.inputs[0].dtype == "int16"
+    return Ring(layer.window, words, wide, zero if words else zero + 128)
 
 
 def _isa(layer: Convolution, variant: str) -> Isa:
@@ -110,7 +127,8 @@ def bounds(layer: Convolution, words: bool) -> tuple[NDArray[np.int64], NDArray[
     zero = layer.inputs[0].zero_point
     flat = layer.weights.reshape(len(layer.weights), -1).astype(np.int64)
     offset = zero if words else zero + 128
-    largest = max(127 - zero, zero + 128)
+    limits = np.iinfo(layer.inputs[0].dtype)
+    largest = max(int(limits.max) - zero, zero - int(limits.min))
     bound = np.abs(flat).sum(axis=1) * largest + np.abs(layer.bias)
     return layer.bias - offset * flat.sum(axis=1), bound
 
@@ -211,7 +229,7 @@ def _pixels(isa: Isa, reach: Reach, vectors: int, pixels: int) -> int:
     # Accumulators take at most half of the registers: gcc keeps two of some. Tiles of about one
     # size have no small rest.
     if isa is AVX2:
-        most = eval(__import__('os').environ.get('A2','{1: 6, 2: 5}'))[vectors]
+        most = {1: 4, 2: 3}[vectors]
     else:
         most = (12 if reach.direct else 16) // vectors
     return -(-pixels // -(-pixels // most))

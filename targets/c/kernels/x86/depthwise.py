@@ -17,16 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intaglio.targets.c.kernels.base import Array, Function, Implementation
-from intaglio.targets.c.kernels.x86.dense import bounds
+from intaglio.targets.c.kernels.x86.dense import bounds, is_plain, reads_words, ring_of
 from intaglio.targets.c.kernels.x86.isa import AVX2, VNNI
-from intaglio.targets.c.kernels.x86.rows import Ring
-from intaglio.targets.c.kernels.x86.tails import (
+from intaglio.targets.c.kernels.x86.stores import (
+    STORE_SOME,
+    STORE_SOME_256,
     Result,
-    Tail,
-    make_tail,
     tail_functions,
     write_results,
 )
+from intaglio.targets.c.kernels.x86.tails import Tail, make_tail
 from intaglio.targets.c.kernels.x86.tiles import named
 from intaglio.targets.c.network import Convolution
 
@@ -58,24 +58,21 @@ class Plan:
 
 
 def depthwise(layer: Convolution, variant: str) -> Implementation | None:
-    """A depthwise convolution of one output channel an input channel, int8 to int8, or None."""
+    """A depthwise convolution of one output channel an input channel, or None."""
     window, channels = layer.window, layer.window.image[2]
     if not layer.is_depthwise or layer.groups != channels or len(layer.weights) != channels:
         return None
-    if layer.weight_zero_point or layer.wide:
-        return None
-    if layer.inputs[0].dtype != "int8" or layer.output.dtype != "int8":
+    if not is_plain(layer):
         return None
     plan = _plan(layer)
-    words = variant == "avx2"
+    words = reads_words(layer, variant)
     tail = _tail(layer, plan, words)
     if tail is None:
         return None
-    zero = layer.inputs[0].zero_point
-    ring = Ring(window, words, False, zero if words else zero + 128)
+    ring = ring_of(layer, words)
     weights = _avx2_weights(layer, plan) if words else _vnni_weights(layer, plan)
-    lines, functions = _calls(layer, tail, plan, variant, weights.shape[1])
-    to = f"int8_t *const to = y + row * {window.result[1] * channels};"
+    lines, functions = _calls(layer, tail, plan, words, weights.shape[1])
+    to = f"{layer.output.dtype}_t *const to = y + row * {window.result[1] * channels};"
     arrays = (Array("weights", weights), Array("tail", tail.parameters))
     body = "\n".join(ring.loop([to, *lines]))
     return Implementation(body, (*ring.functions, *functions), arrays, ring.bytes)
@@ -109,7 +106,8 @@ def _tail(layer: Convolution, plan: Plan, words: bool) -> Tail | None:
         multiplier=np.broadcast_to(layer.rescale.multiplier, channels)[lanes],
         shift=np.broadcast_to(layer.rescale.shift, channels)[lanes],
     )
-    return make_tail(AVX2 if words else VNNI, scales, bias[lanes], bound[lanes])
+    isa = AVX2 if words else VNNI
+    return make_tail(isa, scales, bias[lanes], bound[lanes], layer.output.dtype)
 
 
 def _vnni_weights(layer: Convolution, plan: Plan) -> NDArray[np.int8]:
@@ -131,16 +129,16 @@ def _avx2_weights(layer: Convolution, plan: Plan) -> NDArray[np.int8]:
 
 
 def _calls(
-    layer: Convolution, tail: Tail, plan: Plan, variant: str, per_block: int
+    layer: Convolution, tail: Tail, plan: Plan, words: bool, per_block: int
 ) -> tuple[list[str], tuple[Function, ...]]:
     # One row: whole blocks of channels in a loop, then the last one where it is not whole.
-    write = _avx2_tile if variant == "avx2" else _vnni_tile
-    size = 2 if variant == "avx2" else 1
+    write = _avx2_tile if words else _vnni_tile
+    size = 2 if words else 1
     functions: list[Function] = []
 
     def row(block: str, count: int) -> list[str]:
         whole = plan.units - (plan.flat and plan.count < _LANES)
-        most = _PIXELS[variant]
+        most = _PIXELS["avx2" if words else "vnni"]
         pixels = -(-whole // -(-whole // most)) if whole else 0
         constants = f"@weights@ + {block} * {per_block}, @tail@ + {block} * {4 * _LANES}"
         lines: list[str] = []
@@ -178,16 +176,14 @@ def _calls(
     return lines, tuple(functions)
 
 
-def _head(pixels: int, kind: str, kernel: tuple[int, int]) -> str:
+def _head(layer: Convolution, pixels: int, plan: Plan) -> str:
+    rows, columns = layer.window.kernel
+    kind = "sixteens of a row" if plan.flat else "pixels of sixteen channels"
     return (
-        f"/* {pixels} {kind} of a depthwise {kernel[0]}x{kernel[1]} convolution. */\n"
+        f"/* {pixels} {kind} of a depthwise {rows}x{columns} convolution. */\n"
         "static void @(const uint8_t *const *rows, size_t at, const int8_t *w,\n"
-        "    const int32_t *tail, int8_t *y)\n{"
+        f"    const int32_t *tail, {layer.output.dtype}_t *y)\n{{"
     )
-
-
-def _kind(plan: Plan) -> str:
-    return "sixteens of a row" if plan.flat else "pixels of sixteen channels"
 
 
 def _columns(layer: Convolution, plan: Plan, pixels: int) -> dict[int, list[tuple[int, int]]]:
@@ -225,7 +221,7 @@ def _vnni_tile(layer: Convolution, tail: Tail, plan: Plan, pixels: int, count: i
     lines += [f"    {tail.apply(f'a{p}', 'tail')}" for p in range(pixels)]
     results = [Result(f"a{p}", p * plan.pitch, count) for p in range(pixels)]
     lines += [*write_results(tail, results), "}"]
-    return named("vnni_depthwise", lines, tuple(needs), _head(pixels, _kind(plan), (kh, kw)))
+    return named("vnni_depthwise", lines, tuple(needs), _head(layer, pixels, plan))
 
 
 def _interleave(rows: int) -> Function:
@@ -280,17 +276,34 @@ def _avx2_tile(layer: Convolution, tail: Tail, plan: Plan, pixels: int, count: i
                 lines.append(f"    {a}{p} = _mm256_add_epi32({a}{p}, {product});")
     for p in range(pixels):
         lines += [f"    {tail.apply(f'a{p}', 'tail')}", f"    {tail.apply(f'b{p}', 'tail + 32')}"]
+    lines += _avx2_results(tail, plan, pixels, count)
+    lines.append("}")
+    needs = (*tail_functions(tail), _PACK, STORE_SOME, STORE_SOME_256)
+    return named("avx2_depthwise", lines, needs, _head(layer, pixels, plan))
+
+
+def _avx2_results(tail: Tail, plan: Plan, pixels: int, count: int) -> list[str]:
+    # Two pixels make a register of bytes; one makes a register of words.
+    lines = []
+    if tail.dtype == "int16":
+        for p in range(pixels):
+            lines.append(f"packed = _mm256_packs_epi32(a{p}, b{p});")
+            lines += tail.clamp("packed")
+            to = f"y + {p * plan.pitch}"
+            if count == _LANES:
+                lines.append(f"_mm256_storeu_si256((__m256i *)(void *)({to}), packed);")
+            else:
+                lines.append(f"avx2_store_some256({to}, packed, {2 * count});")
+        return [f"    {line}" for line in lines]
     for p in range(0, pixels, 2):
         q = min(p + 1, pixels - 1)
-        lines.append(f"    packed = avx2_pack_channels(a{p}, b{p}, a{q}, b{q});")
-        lines += [f"    {text}" for text in tail.clamp("packed")]
+        lines.append(f"packed = avx2_pack_channels(a{p}, b{p}, a{q}, b{q});")
+        lines += tail.clamp("packed")
         for which in range(p, min(p + 2, pixels)):
             half = f"_mm256_extracti128_si256(packed, {which - p})"
             to = f"y + {which * plan.pitch}"
             if count == _LANES:
-                lines.append(f"    _mm_storeu_si128((__m128i *)(void *)({to}), {half});")
+                lines.append(f"_mm_storeu_si128((__m128i *)(void *)({to}), {half});")
             else:
-                lines.append(f"    avx2_store_some({to}, {half}, {count});")
-    lines.append("}")
-    needs = (*tail_functions(tail), _PACK)
-    return named("avx2_depthwise", lines, needs, _head(pixels, _kind(plan), (kh, kw)))
+                lines.append(f"avx2_store_some({to}, {half}, {count});")
+    return [f"    {line}" for line in lines]

@@ -17,7 +17,7 @@ from intaglio.targets.c.kernels.base import Array, Implementation
 from intaglio.targets.c.kernels.portable.values import centered_values, rescaled
 from intaglio.targets.c.kernels.x86.blocks import elementwise, isa_of, lanes_of
 from intaglio.targets.c.kernels.x86.isa import Isa
-from intaglio.targets.c.kernels.x86.tails import pack
+from intaglio.targets.c.kernels.x86.stores import pack
 from intaglio.targets.c.network import PRelu, Rescale
 
 #: Registers after which constants may repeat, at most: they are all stored.

@@ -15,7 +15,8 @@ from intaglio.targets.c.kernels.base import Array, Implementation
 from intaglio.targets.c.kernels.portable.values import centered_values, integer_factor, rescaled
 from intaglio.targets.c.kernels.x86.blocks import elementwise, isa_of, lanes_of
 from intaglio.targets.c.kernels.x86.isa import Isa
-from intaglio.targets.c.kernels.x86.tails import make_tail, pack, tail_functions
+from intaglio.targets.c.kernels.x86.stores import pack, tail_functions
+from intaglio.targets.c.kernels.x86.tails import make_tail
 from intaglio.targets.c.network import Rescale, Sum, Tensor
 from intaglio.transforms.fixed_point import Rounding
 

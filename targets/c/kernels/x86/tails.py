@@ -15,8 +15,6 @@ place less.
 from __future__ import annotations
 
 import dataclasses
-import itertools
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +35,8 @@ class Tail:
         isa: Registers it works on.
         parameters: int32 ``[blocks, 4, lanes]``: bias, multiplier, addend, exponent; channels are
             padded to whole registers.
-        kind: ``double``, ``double_mixed`` (some exponents are 0), ``double_positive`` (negative
+        dtype: Type of the results.
+        kind: ``wide``, ``double``, ``double_mixed`` (some exponents are 0), ``double_positive`` (negative
             results are clamped to the zero point, so their ties do not matter) or ``single``.
         late: Zero point that is added last, where it does not fit the addend.
         minimum: Smallest result.
@@ -46,6 +45,7 @@ class Tail:
 
     isa: Isa
     parameters: NDArray[np.int32]
+    dtype: str
     kind: str
     late: int
     minimum: int
@@ -66,33 +66,46 @@ class Tail:
         return f"{name} = {value};"
 
     def clamp(self, packed: str) -> list[str]:
-        """Statements that clamp packed bytes; none where the saturation of the type does it."""
-        lines = []
-        for limit, name, idle in ((self.minimum, "max", -128), (self.maximum, "min", 127)):
+        """Statements that clamp packed results; none where the saturation of the type does it."""
+        limits, lines = np.iinfo(self.dtype), []
+        for limit, name, idle in (
+            (self.minimum, "max", limits.min), (self.maximum, "min", limits.max)
+        ):  # fmt: skip
             if limit != idle:
-                bound = self.isa.op("set1_epi8", str(limit))
-                lines.append(f"{packed} = {self.isa.op(f'{name}_epi8', packed, bound)};")
+                bound = self.isa.op(f"set1_epi{limits.bits}", str(limit))
+                lines.append(
+                    f"{packed} = {self.isa.op(f'{name}_epi{limits.bits}', packed, bound)};"
+                )
         return lines
 
 
 def make_tail(
-    isa: Isa, rescale: Rescale, bias: NDArray[np.int64], bound: NDArray[np.int64]
+    isa: Isa,
+    rescale: Rescale,
+    bias: NDArray[np.int64],
+    bound: NDArray[np.int64],
+    dtype: str = "int8",
 ) -> Tail | None:
     """A vector tail, or None where its arithmetic does not hold.
 
     Args:
         isa: Registers.
-        rescale: What it computes, to int8.
+        rescale: What it computes.
         bias: What accumulators begin with, one for each channel.
         bound: Largest magnitude of each channel's accumulator.
+        dtype: Type of the results: int8 or int16.
     """
+    if np.any(bound >= _LIMIT):
+        return None
+    if rescale.rounding is Rounding.WIDE:
+        return _wide_tail(isa, rescale, bias, bound, dtype)
     single = rescale.rounding is Rounding.SINGLE
     if not single and rescale.rounding is not Rounding.DOUBLE:
         return None
     count = len(bias)
     multiplier = np.broadcast_to(rescale.multiplier, count).astype(np.int64)
     exponent = np.broadcast_to(rescale.shift, count).astype(np.int64) - 31
-    if np.any(bound >= _LIMIT) or np.any((exponent < 0) & (multiplier != 0)):
+    if np.any((exponent < 0) & (multiplier != 0)):
         return None
     # Channels whose every result is the zero point: any exponent will do.
     half = np.left_shift(np.int64(1), np.maximum(exponent + 30, 0))
@@ -114,20 +127,36 @@ def make_tail(
         kind = "double_positive"
     if _is_upper(isa, kind):
         exponent = exponent - 1
-    rows = np.stack([_wrapped(bias), multiplier, addend, exponent])
-    parameters = blocks_of(rows, isa.lanes).astype(np.int32)
-    return Tail(isa, parameters, kind, late, rescale.minimum, rescale.maximum)
+    parameters = _blocks(isa, bias, multiplier, addend, exponent)
+    return Tail(isa, parameters, dtype, kind, late, rescale.minimum, rescale.maximum)
 
 
-def blocks_of(rows: NDArray[np.int64], lanes: int) -> NDArray[np.int64]:
-    """``[n, channels]`` as ``[blocks, n, lanes]``, padded with zeros."""
-    padded = np.pad(rows, ((0, 0), (0, -rows.shape[1] % lanes)))
-    return np.ascontiguousarray(padded.reshape(len(rows), -1, lanes).transpose(1, 0, 2))
+def _wide_tail(
+    isa: Isa, rescale: Rescale, bias: NDArray[np.int64], bound: NDArray[np.int64], dtype: str
+) -> Tail | None:
+    # (acc*m + 2^(s-1)) >> s with the multiplier of 15 bits; 32 bits of the sum from bit s on.
+    count = len(bias)
+    multiplier = np.broadcast_to(rescale.multiplier, count).astype(np.int64)
+    multiplier = np.minimum((multiplier + (1 << 15)) >> 16, 0x7FFF)
+    shift = np.broadcast_to(rescale.shift, count).astype(np.int64) - 16
+    half = np.left_shift(np.int64(1), shift - 1)
+    idle = bound * multiplier < half
+    multiplier, shift = np.where(idle, 0, multiplier), np.where(idle, 1, shift)
+    largest = ((bound * multiplier) >> shift) + 2 + abs(rescale.zero_point)
+    if np.any(shift > 32) or np.any(largest >= _LIMIT):
+        return None
+    parameters = _blocks(isa, bias, multiplier, np.zeros(count, np.int64), shift)
+    late = rescale.zero_point
+    return Tail(isa, parameters, dtype, "wide", late, rescale.minimum, rescale.maximum)
 
 
-def _wrapped(values: NDArray[np.int64]) -> NDArray[np.int64]:
-    # Modulo 2^32: sums of a register wrap, and what they end in fits.
-    return np.asarray(((values + _LIMIT) & 0xFFFFFFFF) - _LIMIT, np.int64)
+def _blocks(isa: Isa, bias: NDArray[np.int64], *rows: NDArray[np.int64]) -> NDArray[np.int32]:
+    # [blocks, row, lanes], padded with zeros; sums of a register wrap, and what they end in fits.
+    wrapped = ((bias + _LIMIT) & 0xFFFFFFFF) - _LIMIT
+    stacked = np.stack([wrapped, *rows])
+    padded = np.pad(stacked, ((0, 0), (0, -stacked.shape[1] % isa.lanes)))
+    blocks = padded.reshape(len(stacked), -1, isa.lanes).transpose(1, 0, 2)
+    return np.ascontiguousarray(blocks.astype(np.int32))
 
 
 def _is_upper(isa: Isa, kind: str) -> bool:
@@ -135,7 +164,42 @@ def _is_upper(isa: Isa, kind: str) -> bool:
     return isa.bits == 512 and kind in ("double_positive", "single")
 
 
+def _rescale_wide(isa: Isa) -> Function:
+    op, t = isa.op, isa.type
+    one = op("set1_epi64" + ("" if isa.bits == 512 else "x"), "1")
+    count = op("set1_epi64" + ("" if isa.bits == 512 else "x"), "32")
+    odds = op("srli_epi64", "acc", "32"), op("srli_epi64", "multiplier", "32")
+    low = op("srli_epi64", op("slli_epi64", "exponent", "32"), "32")
+    halves = [op("sllv_epi64", "one", op("sub_epi64", which, "one")) for which in ("low", "high")]
+    lines = [
+        "/* (acc * multiplier, rounded) >> exponent in each lane. */",
+        f"static inline {t} {isa.name}_rescale_wide({t} acc, {t} multiplier, {t} addend,",
+        f"    {t} exponent)",
+        "{",
+        f"    const {t} one = {one};",
+        f"    const {t} low = {low};",
+        f"    const {t} high = {op('srli_epi64', 'exponent', '32')};",
+        f"    {t} even = {op('add_epi64', op('mul_epi32', 'acc', 'multiplier'), halves[0])};",
+        f"    {t} odd = {op('add_epi64', op('mul_epi32', *odds), halves[1])};",
+        "    (void)addend;",
+        f"    even = {op('srlv_epi64', 'even', 'low')};",
+        f"    odd = {op('sllv_epi64', 'odd', op('sub_epi64', count, 'high'))};",
+        f"    return {_joined(isa)};",
+        "}",
+    ]
+    return Function(f"{isa.name}_rescale_wide", "\n".join(lines))
+
+
+def _joined(isa: Isa) -> str:
+    # Even lanes of one register, odd ones of another.
+    if isa.bits == 512:
+        return isa.op("mask_blend_epi32", "(__mmask16)0xAAAA", "even", "odd")
+    return isa.op("blend_epi32", "even", "odd", "0xAA")
+
+
 def _rescale(isa: Isa, kind: str) -> Function:
+    if kind == "wide":
+        return _rescale_wide(isa)
     op, t, upper = isa.op, isa.type, _is_upper(isa, kind)
     right = "srai_epi64" if upper else "srli_epi64"
 
@@ -164,15 +228,10 @@ def _rescale(isa: Isa, kind: str) -> Function:
         join = op("mask_shuffle_epi32", "odd", "(__mmask16)0x5555", "even", "(_MM_PERM_ENUM)0xF5")
         lines.append(f"    even = {join};")
     else:
-        join = (
-            op("mask_blend_epi32", "(__mmask16)0xAAAA", "even", "odd")
-            if isa.bits == 512
-            else op("blend_epi32", "even", "odd", "0xAA")
-        )
         lines += [
             f"    even = {op('srli_epi64', 'even', '31')};",
             f"    odd = {op('add_epi64', 'odd', 'odd')};",
-            f"    even = {join};",
+            f"    even = {_joined(isa)};",
         ]
     if kind in ("double", "double_mixed"):
         lines.append(f"    even = {op('add_epi32', 'even', _sign(isa, kind))};")
@@ -197,117 +256,3 @@ def _sign(isa: Isa, kind: str) -> str:
         shifted = isa.op("test_epi32_mask", "exponent", "exponent")
         return isa.op("maskz_srai_epi32", shifted, "acc", "31")
     return isa.op("and_si256", sign, isa.op("cmpgt_epi32", "exponent", "_mm256_setzero_si256()"))
-
-
-def pack(isa: Isa) -> Function:
-    """The C function that packs the lanes of four registers, saturated to bytes, in order."""
-    op, t, parts = isa.op, isa.type, isa.lanes // 4
-    order = [f"{4 * part + which}" for which in range(4) for part in range(parts)]
-    index = op("setr_epi32", *order)
-    permute = (
-        op("permutexvar_epi32", "order", "bytes")
-        if isa.bits == 512
-        else op("permutevar8x32_epi32", "bytes", "order")
-    )
-    first, second = op("packs_epi32", "a", "b"), op("packs_epi32", "c", "d")
-    lines = [
-        "/* Lanes of four registers as bytes, saturated, in order. */",
-        f"static inline {t} {isa.name}_pack({t} a, {t} b, {t} c, {t} d)",
-        "{",
-        f"    const {t} order = {index};",
-        f"    const {t} bytes = {op('packs_epi16', first, second)};",
-        f"    return {permute};",
-        "}",
-    ]
-    return Function(f"{isa.name}_pack", "\n".join(lines))
-
-
-@dataclasses.dataclass(frozen=True)
-class Result:
-    """A register of results: its name, its first byte behind ``y`` and how many bytes count."""
-
-    name: str
-    offset: int
-    count: int
-
-
-def write_results(tail: Tail, results: Sequence[Result], indent: str = "    ") -> list[str]:
-    """Statements that pack, clamp and store rescaled registers, four by four."""
-    lines: list[str] = []
-    for at in range(0, len(results), 4):
-        group = list(results[at : at + 4])
-        names = [result.name for result in group]
-        names += names[:1] * (4 - len(names))
-        lines.append(f"packed = {tail.isa.name}_pack({', '.join(names)});")
-        lines += tail.clamp("packed")
-        lines += _stores(tail.isa, group)
-    return [indent + line for line in lines]
-
-
-def _stores(isa: Isa, group: list[Result]) -> list[str]:
-    lines, at = [], 0
-    while at < len(group):
-        for size in (4, 2, 1):
-            part = group[at : at + size]
-            if at % size == 0 and _joined(isa, part, size):
-                break
-        count = sum(result.count for result in part)
-        lines += _store(isa, part[0].offset, at, size, count)
-        at += len(part)
-    return lines
-
-
-def _joined(isa: Isa, part: list[Result], size: int) -> bool:
-    # Whether the registers lie behind one another; the last may be cut short.
-    if size > 1 and (len(part) != size and not isa.masks):
-        return False
-    ends = all(
-        a.count == isa.lanes and b.offset == a.offset + isa.lanes
-        for a, b in itertools.pairwise(part)
-    )
-    return ends and (len(part) == size or (isa.masks and len(part) > size // 2))
-
-
-def _store(isa: Isa, offset: int, at: int, size: int, count: int) -> list[str]:
-    # `size` quarters of the packed register from quarter `at`, of which `count` bytes are stored.
-    to, wide = f"y + {offset}", isa.lanes * size * 8
-    if wide == isa.bits:
-        value = "packed"
-    elif wide == 256:
-        value = f"_mm512_extracti64x4_epi64(packed, {at // 2})"
-    elif isa.bits == 512:
-        value = f"_mm512_extracti32x4_epi32(packed, {at})"
-    else:
-        value = f"_mm256_extracti128_si256(packed, {at // 2})"
-    if wide == 64 and at % 2:
-        value = f"_mm_unpackhi_epi64({value}, {value})"
-    full, prefix = count == wide // 8, {512: "_mm512", 256: "_mm256"}.get(wide, "_mm")
-    if isa.masks and not full:
-        mask = (
-            f"(__mmask{max(wide, 128) // 8}){hex((1 << count) - 1)}{'u' if count < 33 else 'ull'}"
-        )
-        return [f"{prefix}_mask_storeu_epi8({to}, {mask}, {value});"]
-    if full and wide == 64:
-        return [f"_mm_storel_epi64((__m128i *)(void *)({to}), {value});"]
-    if full:
-        return [f"{prefix}_storeu_si{wide}((__m{wide}i *)(void *)({to}), {value});"]
-    return [f"avx2_store_some({to}, {value}, {count});"]
-
-
-STORE_SOME = Function(
-    "avx2_store_some",
-    """\
-/* The first bytes of a register. */
-static inline void avx2_store_some(int8_t *to, __m128i value, size_t count)
-{
-    int8_t bytes[16];
-    _mm_storeu_si128((__m128i *)(void *)bytes, value);
-    memcpy(to, bytes, count);
-}""",
-)
-
-
-def tail_functions(tail: Tail) -> tuple[Function, ...]:
-    """Everything that :meth:`Tail.apply` and :func:`write_results` call."""
-    extra = () if tail.isa.masks else (STORE_SOME,)
-    return (tail.isa.load, tail.rescale, pack(tail.isa), *extra)

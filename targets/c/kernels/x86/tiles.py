@@ -14,7 +14,8 @@ import hashlib
 
 from intaglio.targets.c.kernels.base import Function
 from intaglio.targets.c.kernels.x86.isa import WORD, Isa
-from intaglio.targets.c.kernels.x86.tails import Result, Tail, tail_functions, write_results
+from intaglio.targets.c.kernels.x86.stores import Result, tail_functions, write_results
+from intaglio.targets.c.kernels.x86.tails import Tail
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +42,12 @@ class Reach:
 
 
 def named(prefix: str, lines: list[str], needs: tuple[Function, ...], head: str) -> Function:
-    """A function whose name ends in a digest of its text, ``@`` in ``head`` being the name."""
+    """A function whose name ends in a digest of its text, ``@`` in ``head`` being the name.
+
+    It needs those of ``needs`` that it calls.
+    """
+    text = "\n".join(lines)
+    needs = tuple(function for function in needs if f"{function.name}(" in text)
     digest = hashlib.sha256("\n".join([head, *lines]).encode()).hexdigest()[:6]
     name = f"{prefix}_{digest}"
     return Function(name, "\n".join([head.replace("@", name), *lines]), needs)
@@ -70,7 +76,7 @@ def tile(
     source = "const int8_t *x" if reach.direct else "const uint8_t *const *rows, size_t at"
     head = (
         f"/* {pixels} pixels, {channels} channels: bias + inputs times weights, rescaled. */\n"
-        f"static void @({source}, const int8_t *w,\n    const int32_t *tail, int8_t *y)\n{{"
+        f"static void @({source}, const int8_t *w,\n    const int32_t *tail, {tail.dtype}_t *y)\n{{"
     )
     lines = []
     if reach.direct:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from intaglio.passes.layout.to_channels_last import ToChannelsLast
 from intaglio.passes.lower.to_integer import ToInteger

@@ -31,11 +31,12 @@ def ports(tensors):
 
 def program(network, variant, *, inner=(), flags=()):
     """A network as an AArch64 program of one variant."""
-    folder = Path(tempfile.mkdtemp(prefix="intaglio-neon-"))
+    kept = tempfile.TemporaryDirectory(prefix="intaglio-neon-")
+    folder = Path(kept.name)
     for name, text in write_sources(network, {variant}).files.items():
         (folder / name).write_text(text)
     forced = (f"-D{network.name.upper()}_PORTABLE",) if variant == "portable" else ()
-    return Emulated(
+    found = Emulated(
         folder,
         network.name,
         ports(network.inputs),
@@ -45,6 +46,9 @@ def program(network, variant, *, inner=(), flags=()):
         inner=inner,
         flags=(*FLAGS[variant], *STRICT, *forced, *flags),
     )
+    # The folder lives as long as the program.
+    found.folder = kept
+    return found
 
 
 class Cases:

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(
 #: With the assembler, without, and without optimisation, where a register more is taken.
 BUILDS = (("-O2", ()), ("-O2", ("-DDSP_PLAIN",)), ("-O0", ()))
 #: Bytes of scratch memory that cost nothing.
-BUDGETS = (0, 300, 2_500, 30_000)
+BUDGETS = (0, 300, 2_500, 12_000, 60_000)
 
 
 def random_layer(
@@ -131,7 +131,12 @@ def some_layers():
     same = following(depthwise, next(numbers), kernel=(1, 1), relu=True)
     again = following(same, next(numbers), kernel=(3, 3), groups=8)
     last = following(again, next(numbers), outputs=6, kernel=(1, 1))
-    return [*layers, first, narrow, depthwise, same, again, last]
+    chain = [first, narrow, depthwise, same, again, last]
+    for channels, size in ((16, (12, 11)), (12, (13, 6)), (24, (5, 17))):
+        start = one(4, channels, (1, 1), size=size)
+        middle = following(start, next(numbers), kernel=(3, 3))
+        chain += [start, middle, following(middle, next(numbers), kernel=(3, 3), outputs=8)]
+    return [*layers, *chain]
 
 
 def evaluated(layers, rng):
@@ -207,6 +212,8 @@ def test_results_take_the_place_of_inputs_only_where_blocks_allow_it():
     assert in_place(random_layer(0, 8, 12, (1, 1))) == ()
     assert in_place(random_layer(0, 8, 8, (1, 1), strides=(2, 2))) == ()
     assert in_place(random_layer(0, 8, 8, (3, 3))) == ()
+    assert in_place(random_layer(0, 16, 16, (3, 3), size=(32, 32))) == (0,)
+    assert in_place(random_layer(0, 16, 16, (3, 3), size=(34, 34), pads=(0, 0))) == ()
     assert in_place(random_layer(0, 8, 8, (3, 3), groups=8)) == (0,)
     assert in_place(random_layer(0, 8, 8, (3, 3), groups=8, strides=(2, 2))) == ()
 

@@ -14,6 +14,7 @@ from intaglio.targets.c.kernels.mve import KERNELS
 from intaglio.targets.c.network import (
     Convolution,
     Pool,
+    PRelu,
     Requantization,
     Rescale,
     Sum,
@@ -138,6 +139,19 @@ class Maker:
             Requantization(name, (self.tensor(shape),), output, (), scale, magnitude)
         )
 
+    def prelu(self, shape, slopes):
+        name = f"y{len(self.layers)}_prelu_{'x'.join(map(str, shape))}_{slopes}"
+        output = Tensor(name, shape, "int8", 0.1, 0)
+        values = self.random.integers(-127, 128, slopes).astype(np.int8)
+        constant = Tensor(f"{name}_slopes", (slopes,), "int8", 0.01, 0, data=values)
+        self.layers.append(
+            PRelu(
+                name, (self.tensor(shape), constant), output, (),
+                positive=_rescale(self.random.uniform(0.4, 1.2), 7, -128, 127),
+                negative=_rescale(self.random.uniform(0.002, 0.01), 7, -128, 127),
+            )
+        )  # fmt: skip
+
     def pool(self, image, kernel, average, strides=(1, 1), pads=(0, 0), result=(1, 1)):
         name = f"y{len(self.layers)}_pool_{'x'.join(map(str, (*image, *kernel)))}"
         window = Window(image, (*result, image[2]), kernel, strides, (1, 1), pads)
@@ -219,6 +233,9 @@ def other_layers():
         make.pool((4, 5, 20), (2, 2), average, (2, 2), result=(2, 3))
         make.pool((4, 4, 9), (1, 1), average, result=(4, 4))
         make.pool((15, 17, 9), (15, 17), average)
+    for channels in (1, 5, 8, 19):
+        make.prelu((1, 3, 4, channels), channels)
+    make.prelu((1, 3, 4, 12), 1)
     make.table((1, 7, 9, 11), 1)
     make.table((5,), 1)
     make.table((1, 3, 5, 13), 13)
@@ -235,6 +252,10 @@ def judged(layer, arrays):
         if layer.table.ndim == 1:
             return layer.table[place]
         return layer.table[np.arange(len(layer.table)), place]
+    if isinstance(layer, PRelu):
+        values = arrays[0].astype(np.int64) - layer.inputs[0].zero_point
+        below = rescaled(layer.negative, values * layer.inputs[1].data)
+        return np.where(values >= 0, rescaled(layer.positive, values), below).astype(np.int8)
     if isinstance(layer, Requantization):
         centered = arrays[0].astype(np.int64) - layer.inputs[0].zero_point
         centered = np.abs(centered) if layer.magnitude else centered
@@ -278,7 +299,7 @@ def check(layers, folder, monkeypatch, budget, optimization="-O2"):
         (folder / name).write_text(text)
     rng = np.random.default_rng(7)
     given = {tensor: values(rng, tensor.shape) for tensor in network.inputs}
-    wanted = [judged(layer, [given[t] for t in layer.inputs]) for layer in layers]
+    wanted = [judged(layer, [given.get(t) for t in layer.inputs]) for layer in layers]
     run = measure(
         BOARDS["cortex-m55"],
         folder,

@@ -146,6 +146,13 @@ def test_depthwise(variant):
                     cases, window(cases, channels, channels, largest=5), rounding=rounding,
                     dtype=dtype, lowest=cases.choose(-127, -128), depthwise=True,
                 )  # fmt: skip
+    convolution(
+        cases, Window((6, 9, 24), (6, 9, 24), (3, 3), (1, 1), (1, 1), (1, 1)), depthwise=True
+    )
+    text = write_sources(network_of(*cases.layers), {variant}).files["model.c"]
+    forms = {"dotprod": ("columns", "tapwords"), "neon": ("taps", "taps_full", "tapwords")}
+    for form in forms[variant]:
+        assert f"static void neon_{form}_" in text
     cases.check(variant, CHECKS)
 
 

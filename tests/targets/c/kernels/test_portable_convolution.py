@@ -45,7 +45,8 @@ def test_int16(seed, memory, capfd):
     for size, filters in ((256, 5), (257, 4), (600, 3)):
         window = Window((1, 2, size), (1, 2, filters), (1, 1))
         weights = maker.values("int8", (filters, 1, 1, size))
-        maker.convolved(window, weights, dtype="int16", weight_zero_point=0, wide=True)
+        layer = maker.convolved(window, weights, dtype="int16", weight_zero_point=0, wide=True)
+        assert "wide_sum" in convolve(layer, "portable", 0).call
     assert distinct(maker.check(capfd, memory=memory)) > 0.7
 
 

@@ -15,7 +15,8 @@ def test_any_geometry_and_type(capfd):
         maker.transposed(rounding=rounding)
         maker.transposed("int16", rounding=rounding)
     for rounding in ("real", "wide", "wide"):
-        maker.transposed("int16", wide=True, rounding=rounding)
+        layer = maker.transposed("int16", wide=True, rounding=rounding)
+        assert "wide_sum" in convolve_transposed(layer, "portable", 0).call
         maker.transposed("int8", wide=True, rounding=rounding)
     results = maker.check(capfd)
     assert np.mean([len(np.unique(x)) > 1 for x in results if x.size > 1]) > 0.8
