@@ -39,7 +39,7 @@ static int call(void *const *tensors, const size_t *sizes, void *arena, size_t a
     return {name}_run({arguments}, arena, arena_bytes);
 }}
 
-int runner_run(void *const *tensors, const size_t *sizes, void *arena, size_t arena_bytes,
+int runner_call(void *const *tensors, const size_t *sizes, void *arena, size_t arena_bytes,
                void *const *wanted)
 {{
     int code;
@@ -163,7 +163,7 @@ class Library:
             taps[place] = array.ctypes.data
         # The tap writes whole tensors, so the arena is poisoned: nothing may lean on zeros there.
         self._memory.fill(0xA5)
-        code = self._library.runner_run(*self._arguments([*given, *made]), taps)
+        code = self._library.runner_call(*self._arguments([*given, *made]), taps)
         if code:
             raise InternalError(f"the emitted C refused its arguments with code {code}")
         outputs = {port.name: array for port, array in zip(self.outputs, made, strict=True)}

@@ -127,7 +127,7 @@ def build(board: Board, sources: Path, plan: Plan, options: BuildOptions, folder
     if plan.by_timer:
         frame.append(f"-DMARKS_BY_TIMER={_most_marks(plan)}")
     if plan.taps:
-        frame.append(f"-DMODEL_TAPS={_MOST_TAPS}")
+        frame.append(f"-DNUMBER_OF_TAPS={_MOST_TAPS}")
     _compile([*emitted, *tapped, "-c", str(sources / f"{plan.prefix}.c"), "-o", "code.o"], folder)
     weights = str(sources / f"{plan.prefix}_weights.c")
     _compile([*emitted, "-c", weights, "-o", "weights.o"], folder)
@@ -181,11 +181,11 @@ def _border_header(plan: Plan) -> str:
     return f"""\
 #include "{plan.prefix}.h"
 
-#define MODEL_INPUT_BYTES {totals[0]}
-#define MODEL_OUTPUT_BYTES {totals[1]}
-#define MODEL_ARENA_BYTES {upper}_ARENA_BYTES
-#define MODEL_SAMPLES {plan.samples}
-#define MODEL_RUN(inputs, outputs, arena) \\
+#define BYTES_OF_INPUTS {totals[0]}
+#define BYTES_OF_OUTPUTS {totals[1]}
+#define BYTES_OF_ARENA {upper}_ARENA_BYTES
+#define NUMBER_OF_SAMPLES {plan.samples}
+#define RUN_MODEL(inputs, outputs, arena) \\
     {plan.prefix}_run({", ".join(arguments)}, (arena), {upper}_ARENA_BYTES)
 """
 

@@ -1,7 +1,7 @@
 /*
  * Runs a model on inputs from a file of the host, writes its outputs to another, and marks the
  * beginning and the end of every inference. border.h, which is written for the model, gives
- * MODEL_RUN, MODEL_INPUT_BYTES, MODEL_OUTPUT_BYTES, MODEL_ARENA_BYTES and MODEL_SAMPLES.
+ * RUN_MODEL, BYTES_OF_INPUTS, BYTES_OF_OUTPUTS, BYTES_OF_ARENA and NUMBER_OF_SAMPLES.
  */
 #include "board.h"
 #include "border.h"
@@ -11,14 +11,14 @@
 #define GUARD 64
 #define GUARD_BYTE 0xC3
 
-static uint8_t input[MODEL_INPUT_BYTES] __attribute__((aligned(16)));
+static uint8_t input[BYTES_OF_INPUTS] __attribute__((aligned(16)));
 
 /* Nothing may be written beside the arena and the outputs. */
 static struct {
     uint8_t before[GUARD];
-    uint8_t arena[MODEL_ARENA_BYTES] __attribute__((aligned(16)));
+    uint8_t arena[BYTES_OF_ARENA] __attribute__((aligned(16)));
     uint8_t between[GUARD];
-    uint8_t output[MODEL_OUTPUT_BYTES] __attribute__((aligned(16)));
+    uint8_t output[BYTES_OF_OUTPUTS] __attribute__((aligned(16)));
     uint8_t after[GUARD];
 } memory __attribute__((section(".arena"), aligned(16)));
 
@@ -36,17 +36,17 @@ static int is_intact(const uint8_t *guard)
 /* Inferences that are done. */
 static int done;
 
-#ifdef MODEL_TAPS
+#ifdef NUMBER_OF_TAPS
 
 /* Which layers the marks of an inference stand behind. */
-static int taps[MODEL_TAPS];
+static int taps[NUMBER_OF_TAPS];
 static int tapped;
 
 void board_tap(int index);
 void board_tap(int index)
 {
     board_mark();
-    if (done == 0 && tapped < MODEL_TAPS) {
+    if (done == 0 && tapped < NUMBER_OF_TAPS) {
         taps[tapped++] = index;
     }
 }
@@ -67,7 +67,7 @@ static void measure_stack(void)
     uint32_t from, used;
     __asm volatile("mov %0, sp" : "=r"(from));
     board_paint_stack();
-    (void)MODEL_RUN(input, memory.output, memory.arena);
+    (void)RUN_MODEL(input, memory.output, memory.arena);
     used = board_stack_used(from);
     if (used == 0) {
         board_print("deep\n");
@@ -85,12 +85,12 @@ int main(void)
     int code;
 
     memset(&memory, GUARD_BYTE, sizeof memory);
-    for (done = 0; done < MODEL_SAMPLES; done++) {
+    for (done = 0; done < NUMBER_OF_SAMPLES; done++) {
         board_read(inputs, input, sizeof input);
         if (done == 0) {
-#ifndef MODEL_TAPS
+#ifndef NUMBER_OF_TAPS
             measure_stack();
-            board_print_number("arena", MODEL_ARENA_BYTES);
+            board_print_number("arena", BYTES_OF_ARENA);
 #endif
             board_start_counting();
             board_mark();
@@ -99,7 +99,7 @@ int main(void)
         /* What an earlier inference left in the arena must not matter. */
         memset(memory.arena, 0x5A + done, sizeof memory.arena);
         board_mark();
-        code = MODEL_RUN(input, memory.output, memory.arena);
+        code = RUN_MODEL(input, memory.output, memory.arena);
         board_mark();
         if (code != 0) {
             board_print_number("refused", (uint64_t)(int64_t)code);
@@ -111,7 +111,7 @@ int main(void)
         }
         board_write(outputs, memory.output, sizeof memory.output);
     }
-#ifdef MODEL_TAPS
+#ifdef NUMBER_OF_TAPS
     print_taps();
 #endif
     board_print_marks();

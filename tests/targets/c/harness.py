@@ -47,24 +47,23 @@ def network_of(*layers, name="model"):
 
 def build(network, variant="portable", *, flags=("-O2",), compiler=None, variants=None):
     """A library of the network for one variant; ``flags`` come behind those of the variant."""
-    folder = Path(tempfile.mkdtemp(prefix="intaglio-c-"))
     written = write_sources(network, variants or {variant})
-    for name, text in written.files.items():
-        (folder / name).write_text(text)
     forced = (f"-D{network.name.upper()}_PORTABLE",) if variant == "portable" else ()
-    return Library(
-        folder,
-        network.name,
-        [Port(t.name, t.shape, t.dtype) for t in network.inputs],
-        [Port(t.name, t.shape, t.dtype) for t in network.outputs],
-        [
-            Port(layer.output.name, layer.output.shape, layer.output.dtype)
-            for layer in network.layers
-        ],
-        folder,
-        flags=(*STRICT, *FLAGS[variant], *forced, *flags),
-        compiler=compiler,
-    )
+    outputs = [layer.output for layer in network.layers]
+    # The library stays loaded when its file is gone.
+    with tempfile.TemporaryDirectory(prefix="intaglio-c-") as place:
+        folder = Path(place)
+        for name, text in written.files.items():
+            (folder / name).write_text(text)
+        return Library(
+            folder,
+            network.name,
+            *([Port(t.name, t.shape, t.dtype) for t in tensors]
+              for tensors in (network.inputs, network.outputs, outputs)),
+            folder,
+            flags=(*STRICT, *FLAGS[variant], *forced, *flags),
+            compiler=compiler,
+        )  # fmt: skip
 
 
 def run(network, inputs, variant="portable", **options):

@@ -9,7 +9,7 @@ weights are widened to int16 beside it and multiplied with all pixels of the blo
 from __future__ import annotations
 
 from intaglio.targets.c.kernels.base import Array, Function, Implementation
-from intaglio.targets.c.kernels.dsp import convolution16, depthwise, winograd
+from intaglio.targets.c.kernels.dsp import convolution16, dense, depthwise, winograd
 from intaglio.targets.c.kernels.dsp.block import block
 from intaglio.targets.c.kernels.dsp.finish import HALF
 from intaglio.targets.c.kernels.dsp.folding import fold
@@ -182,7 +182,7 @@ def implement(layer: Convolution, variant: str, budget: int) -> Implementation |
     folded = fold(layer)
     if folded is None:
         return None
-    fast = winograd.implement(layer, folded, budget)
+    fast = dense.implement(layer, folded) or winograd.implement(layer, folded, budget)
     if fast is not None:
         return fast
     end = folded.end

@@ -257,7 +257,7 @@ dsp_depthwise(x0, y, scratch, &layer, {multiply.name});"""
 
 
 def _band(rows: int, stride: int, row_bytes: int, budget: int) -> int:
-    """Result rows at once: at least two if there are two, bands of nearly equal height."""
-    most = max((budget // row_bytes - 3) // stride + 1, min(2, rows))
+    """Result rows at once: as many as fit, at least one; bands of nearly equal height."""
+    most = max((budget // row_bytes - 3) // stride + 1, 1)
     bands = -(-rows // most)
     return -(-rows // bands)

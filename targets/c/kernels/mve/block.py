@@ -2,9 +2,10 @@
 
 Eight sums in eight registers; a vector of 16 products is one ``VMLADAVA``. For each 16 elements of
 four pixels and two channels that is 4 loads of pixels, 2 of weights and 8 multiply-accumulates, so
-14 instructions for 128 products. Where windows overlap, pixels that are loaded are used again: 12
-instructions. The sums of a channel then lie side by side, so bias, multiplier and shift are
-scalars, and eight results go to memory with one scattering store.
+14 instructions for 128 products. The first 16 elements of a pixel are not loaded again for other
+channels; where windows overlap, pixels that are loaded are used again. The sums of a channel then
+lie side by side, so bias, multiplier and shift are scalars, and eight results go to memory with one
+scattering store.
 
 What a block reads besides the pixels is one stream: for each pair of channels its weights, in the
 order of use, then bias, multiplier and shift of both.
@@ -25,6 +26,8 @@ _POINTERS = ("r1", "r3", "r5", "r7")
 _UNROLLED = 8
 #: Half a vector of int8 as one of int16: load, bytes, type of the products.
 _HALF = ("vldrb.s16", 8, "s16")
+#: The next weights of both channels.
+_WEIGHTS = ("vldrw.u32 q4, [r9], #16", "vldrw.u32 q5, [r9], #16")
 
 
 def rows_block(geometry: Rows, scale: Scaling) -> Function:
@@ -43,16 +46,10 @@ def rows_block(geometry: Rows, scale: Scaling) -> Function:
 def pixels_block(size: int, scale: Scaling, pixels: int = PIXELS) -> Function:
     """The block of four pixels of ``size`` bytes each, at any address; or of fewer."""
     vectors, rest = divmod(size, 16)
+    if pixels == PIXELS and (size == 8 or (vectors and rest in (0, 8))):
+        return _keeping_block(size, scale)
     looped = vectors > _UNROLLED
     body: list[str] = []
-    once: list[str] = []
-    if size in (8, 16) and pixels == PIXELS:
-        # One vector a pixel: the pixels stay in their registers for all channels.
-        body = _vector(pixels, True) if size == 16 else _vector(pixels, True, *_HALF)
-        once, body = body[:pixels], body[pixels:]
-        return _function(
-            f"mve_pixels_{size}_{scale.name}", f"{size} bytes", body, scale, False, pixels, once
-        )
     if looped:
         body = _loop([line for _ in range(4) for line in _vector(pixels, False)], vectors // 4)
     for vector in range(vectors % 4 if looped else vectors):
@@ -66,6 +63,33 @@ def pixels_block(size: int, scale: Scaling, pixels: int = PIXELS) -> Function:
     if pixels < PIXELS:
         name = f"mve_{pixels}_of_{name[4:]}"
     return _function(name, f"{size} bytes", body, scale, looped, pixels)
+
+
+def _keeping_block(size: int, scale: Scaling) -> Function:
+    """Four pixels whose first vectors stay in registers for all channels."""
+    vectors, rest = divmod(size, 16)
+    load, _, kind = _HALF if vectors == 0 else ("vldrb.u8", 16, "s8")
+    once = [f"{load} q{i}, [{pointer}]" for i, pointer in enumerate(_POINTERS)]
+    body = [*_WEIGHTS, *_multiply(True, (0, 1, 2, 3), kind)]
+    left = vectors - 1
+    if left >= _UNROLLED:
+        body += [f"mov r11, #{left // 4}", "3:", *(4 * _passing("vldrb.u8", "s8"))]
+        body += ["subs r11, r11, #1", "bne 3b"]
+        left %= 4
+    body += max(0, left) * _passing("vldrb.u8", "s8")
+    if rest and vectors:
+        body += _passing(_HALF[0], _HALF[2])
+    name = f"mve_pixels_{size}_{scale.name}"
+    return _function(name, f"{size} bytes", body, scale, False, PIXELS, once)
+
+
+def _passing(load: str, kind: str) -> list[str]:
+    """The next vector of each of four pixels through one register."""
+    lines = [*_WEIGHTS]
+    for i, pointer in enumerate(_POINTERS):
+        lines.append(f"{load} q7, [{pointer}, #16]!")
+        lines += [f"vmladava.{kind} {_SUMS[channel][i]}, q7, q{4 + channel}" for channel in (0, 1)]
+    return lines
 
 
 def _multiply(first: bool, registers: tuple[int, ...], kind: str = "s8") -> list[str]:
@@ -90,8 +114,7 @@ def _vector(
     return [
         *([f"vps{'t' * pixels} // no byte beyond the pixel"] if predicated else []),
         *(f"{pixel} q{i}, [{_POINTERS[i]}], #{step}" for i in range(pixels)),
-        "vldrw.u32 q4, [r9], #16",
-        "vldrw.u32 q5, [r9], #16",
+        *_WEIGHTS,
         *_multiply(first, tuple(range(pixels)), kind),
     ]
 
@@ -114,7 +137,7 @@ def _row(geometry: Rows, row: int, first: bool, advance: bool) -> list[str]:
             else:
                 offset = column * geometry.channels - moved
                 lines.append(f"vldrw.u32 q{q}, [{pointer}, #{offset}]")
-        lines += [f"vldrw.u32 q{4 + channel}, [r9], #16" for channel in range(2)]
+        lines += _WEIGHTS
         registers = tuple(held[pixel * geometry.stride + tap] for pixel in range(PIXELS))
         lines += _multiply(first and place == 0, registers)
     return lines
@@ -123,7 +146,7 @@ def _row(geometry: Rows, row: int, first: bool, advance: bool) -> list[str]:
 def _loop(body: list[str], count: int) -> list[str]:
     """``body`` several times, with sums that begin at 0."""
     return [
-        "add r11, sp, #64",
+        "add r11, sp, #68",
         "ldm r11, {r0, r2, r4, r6, r8, r10, r12, lr} // zeros",
         f"mov r11, #{count}",
         "3:",
@@ -157,18 +180,15 @@ def _finish(scale: Scaling, pixels: int, kept: bool) -> list[str]:
         results.append(result)
     out = results[0]
     other = min({4, 5} - {out})
-    step = ["vadd.i16 q6, q6, q7 // the next two channels"]
-    if 7 in results:
-        step = ["movs r0, #2", "vadd.i16 q6, q6, r0 // the next two channels"]
     return [
         *lines,
         f"vqmovnb.s32 q{out}, q{out}",
         f"vqmovnt.s32 q{out}, q{results[1]}",
-        "ldm sp, {r0, r1, r3, r5, r7, r10, r12} // zero point, pixels, end, y",
+        "ldm sp, {r0, r1, r3, r5, r7, r8, r10, r12} // zero point, pixels, 2, end, y",
         f"vqadd.s16 q{out}, q{out}, r0",
         *narrowing(scale, out, other, "r0"),
         *_store(pixels, out),
-        *step,
+        "vadd.i16 q6, q6, r8 // the next two channels",
     ]
 
 
@@ -191,21 +211,20 @@ def _function(
     lines = [
         *SAVE,
         "mov r0, %0",
+        "ldr lr, [r0, #48]",
         "ldm r0, {r1-r12}",
         *(["vmov.i32 q0, #0", "sub sp, sp, #32", "vstrw.32 q0, [sp]", "vstrw.32 q0, [sp, #16]"]
           if zeros else []),
         "sub sp, sp, #16",
-        "push {r1-r12} // the job; zero point and pixels at the front",
+        "push {r1-r12, lr} // the job; zero point and pixels at the front",
         "movs r0, #0",
         "vidup.u32 q0, r0, #1",
         "mov r1, #0x10000",
         "vdup.32 q6, r1",
-        "vmla.s32 q6, q0, r12 // where two channels of four pixels go",
-        "vstrw.32 q6, [sp, #48]",
-        "movs r0, #2",
-        "vdup.16 q7, r0",
+        "vmla.s32 q6, q0, lr // where two channels of four pixels go",
+        "vstrw.32 q6, [sp, #52]",
         "1:",
-        "ldr r9, [sp, #28] // the stream",
+        "ldr r9, [sp, #32] // the stream",
         "ldm sp, {r0, r1, r3, r5, r7}",
         *once,
         "2:",
@@ -214,17 +233,17 @@ def _function(
         "cmp r9, r10",
         "bne 2b",
         "vldrw.u32 q0, [sp, #4]",
-        "ldrd r2, r3, [sp, #32] // fours left, step of x",
+        "ldrd r2, r3, [sp, #36] // fours left, step of x",
         "vadd.i32 q0, q0, r3",
         "vstrw.32 q0, [sp, #4]",
-        "ldr r4, [sp, #40] // step of y",
-        "vldrw.u32 q6, [sp, #48]",
+        "ldr r4, [sp, #44] // step of y",
+        "vldrw.u32 q6, [sp, #52]",
         "add r12, r12, r4",
-        "str r12, [sp, #24]",
+        "str r12, [sp, #28]",
         "subs r2, r2, #1",
-        "str r2, [sp, #32]",
+        "str r2, [sp, #36]",
         "bne 1b",
-        f"add sp, sp, #{96 if zeros else 64}",
+        f"add sp, sp, #{100 if zeros else 68}",
         *RESTORE,
     ]  # fmt: skip
     statement = assembly(lines, f': : "r"(job) : {clobbers()}')

@@ -18,6 +18,7 @@ JOB = Function(
 struct mve_job {
     int32_t zero_point;    /* of y */
     const int8_t *x[4];    /* the four pixels, or rows that hold them */
+    int32_t y_channels;    /* 2: bytes from two channels to the next two */
     const int32_t *end;    /* of the stream */
     int8_t *y;             /* the first pixel's first channel */
     const int32_t *stream; /* for two channels: weights, then bias, multiplier, shift of each */

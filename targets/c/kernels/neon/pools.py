@@ -34,7 +34,7 @@ static void ${name}(const int8_t *x, const struct window *shape, ${argument}int8
 ${prepare}            for (size_t next = 0; next < channels; next += 16) {
                 const size_t first = channels - next < count ? channels - count : next;
                 ${start}
-                for (int32_t i = rows.first; i < rows.end; i++) {
+                for (int32_t i = rows.first; i < rows.end && columns.end > 0; i++) {
                     const int32_t line = (top + i * shape->row_dilation) * shape->columns;
                     const int32_t at = line + left + columns.first * shape->column_dilation;
                     const int8_t *pixel = x + first + (size_t)at * channels;

@@ -36,8 +36,9 @@ class Tail:
         parameters: int32 ``[blocks, 4, lanes]``: bias, multiplier, addend, exponent; channels are
             padded to whole registers.
         dtype: Type of the results.
-        kind: ``wide``, ``double``, ``double_mixed`` (some exponents are 0), ``double_positive`` (negative
-            results are clamped to the zero point, so their ties do not matter) or ``single``.
+        kind: ``wide``, ``single``, ``double``, ``double_mixed`` (some exponents are 0) or
+            ``double_positive`` (negative results are clamped to the zero point, so that their ties
+            do not matter).
         late: Zero point that is added last, where it does not fit the addend.
         minimum: Smallest result.
         maximum: Largest result.

@@ -71,7 +71,7 @@ def product(rows, inputs, filters):
 def test_dense(variant):
     cases = Cases(1)
     for rounding in ("double", "double", "single", "wide", "real"):
-        for _ in range(10):
+        for _ in range(7):
             channels, filters = (int(n) for n in cases.random.integers(1, 20, 2))
             lowest = cases.choose(-127, -128)
             convolution(cases, window(cases, channels, filters), rounding=rounding, lowest=lowest)
@@ -126,7 +126,7 @@ def test_every_tail_is_met():
 def test_dense_of_16_bits(variant):
     cases = Cases(2)
     for rounding in ("double", "wide", "wide", "single"):
-        for _ in range(6):
+        for _ in range(4):
             channels, filters = (int(n) for n in cases.random.integers(1, 20, 2))
             shape = window(cases, channels, filters, largest=4)
             convolution(cases, shape, rounding=rounding, dtype="int16")
@@ -140,7 +140,7 @@ def test_depthwise(variant):
     cases = Cases(3)
     for rounding in ("double", "double", "single", "real"):
         for dtype in ("int8", "int8", "int16"):
-            for _ in range(6):
+            for _ in range(4):
                 channels = int(cases.choose(cases.random.integers(2, 40), 8, 16, 24))
                 convolution(
                     cases, window(cases, channels, channels, largest=5), rounding=rounding,

@@ -127,6 +127,8 @@ def test_pools():
             add_pool(cases, (6, 7, channels), (2, 2), (2, 2), (0, 0), average)
             add_pool(cases, (6, 7, channels), (3, 3), (1, 2), (1, 1), average)
             add_pool(cases, (25, 5, channels), (25, 5), (1, 1), (0, 0), average)
+    # Some windows lie wholly in the padding.
+    add_pool(cases, (3, 3, 20), (1, 1), (1, 1), (2, 2), False)
     add_pool(cases, (20, 30, 3), (20, 30), (1, 1), (0, 0), True)
     dilated = dataclasses.replace(
         cases.layers[-1].window, kernel=(3, 4), dilations=(2, 3), result=(16, 21, 3)

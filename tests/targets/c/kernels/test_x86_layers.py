@@ -7,7 +7,7 @@ import pytest
 
 from intaglio.targets.c.kernels.choose import implement
 from intaglio.targets.c.kernels.x86 import KERNELS
-from intaglio.targets.c.network import Pool, Window
+from intaglio.targets.c.network import Pool, TransposedConvolution, Window
 from tests.targets.c.harness import runs_here
 from tests.targets.c.random_layers import Maker
 
@@ -83,10 +83,14 @@ def test_any_convolution(variant, kind, capfd):
     maker = Maker(sum(map(ord, kind)))
     for _ in range(12):
         maker.convolution(kind)
-    for _ in range(6):
-        maker.convolution(kind, "int16")
+    for rounding in ("wide", "wide", "wide", "double", "single"):
+        layer = maker.convolution(kind, "int16", rounding=rounding, weight_zero_point=0)
+        shift = np.clip(layer.rescale.shift, 32, 48)
+        maker.layers[-1] = dataclasses.replace(
+            layer, rescale=dataclasses.replace(layer.rescale, shift=shift)
+        )
     maker.check(capfd, variant, BUILDS)
-    assert count_kernels(maker.layers, variant) >= 4
+    assert count_kernels(maker.layers, variant) >= 8
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -98,6 +102,36 @@ def test_other_convolutions_are_computed_too(variant, capfd):
         maker.transposed()
     maker.check(capfd, variant, BUILDS)
     assert count_kernels(maker.layers, variant) >= 1
+
+
+#: image, result, kernel, strides, padding; the first is FSRCNN's last layer, for a small image.
+TRANSPOSED = (
+    ((5, 6, 56), (20, 24, 1), (9, 9), (4, 4), (3, 3)),
+    ((4, 7, 5), (8, 14, 9), (3, 3), (2, 2), (0, 1)),
+    ((3, 3, 8), (9, 6, 20), (2, 5), (3, 2), (0, 2)),
+    ((4, 5, 3), (4, 5, 4), (3, 3), (1, 1), (1, 1)),
+    ((2, 2, 4), (8, 8, 2), (2, 2), (4, 4), (0, 0)),
+)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_transposed_convolutions(variant, capfd):
+    maker = Maker(9)
+    for image, result, kernel, strides, pads in TRANSPOSED:
+        window = Window(image, result, kernel, strides, (1, 1), pads)
+        weights = maker.values("int8", (result[2], *kernel, image[2]))
+        x = maker.tensor("int8", (1, *image))
+        bias, wide = maker.bias(x, weights.astype(np.int64))
+        output = maker.output((1, *result), "int8")
+        layer = TransposedConvolution("t", (x,), output, (), window, weights, bias, None, 1, wide)
+        layer = maker.scaled(layer, "int8", "double")
+        shift = np.maximum(layer.rescale.shift, 32)
+        maker.layers[-1] = dataclasses.replace(
+            layer, rescale=dataclasses.replace(layer.rescale, shift=shift)
+        )
+    expected = maker.check(capfd, variant, BUILDS)
+    assert sum(len(np.unique(array)) > 9 for array in expected) > 2
+    assert count_kernels(maker.layers, variant) == len(maker.layers)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
