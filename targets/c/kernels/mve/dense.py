@@ -62,8 +62,8 @@ def job_of(layer: Convolution, scale: Scaling, x_step: int) -> str:
     """Declares a job, without its pixels."""
     channels = layer.window.result[2]
     return (
-        f"struct mve_job job = {{{scale.zero_point}, {{x0, x0, x0, x0}}, 2, @stream@, y, @stream@,\n"
-        f"                      0, {x_step}, {4 * channels}, {channels}u * 0x10001u}};"
+        f"struct mve_job job = {{{scale.zero_point}, {{x0, x0, x0, x0}}, 2, @stream@, y,\n"
+        f"                      @stream@, 0, {x_step}, {4 * channels}, {channels}u * 0x10001u}};"
     )
 
 

@@ -43,7 +43,8 @@ def implement(layer: Convolution, variant: str, budget: int) -> Implementation |
 def _over_planes(layer: Convolution, scale: Scaling, view: View, budget: int) -> Implementation:
     rows, columns = view.result
     channels = view.channels
-    plane_columns = (columns - 1) * view.stride + 4
+    # Four results are computed at once even where there are less.
+    plane_columns = (max(columns, view.four) - 1) * view.stride + 4
     lanes = planes.LANES
     while lanes > 4 and _EDGES + plane_columns * 4 * min(channels, lanes) > budget > 0:
         lanes //= 2

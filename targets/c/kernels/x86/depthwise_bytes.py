@@ -50,7 +50,8 @@ def byte_tile(layer: Convolution, tail: Tail, plan: Plan, pixels: int, count: in
             lines += [
                 f"    a{p} = _mm512_dpbusd_epi32(a{p}, column, w{start}_{k});" for p, k in served
             ]
-    lines += [f"    {tail.apply(f'a{p}', 'tail')}" for p in range(pixels)]
+    lines.append(f"    {tail.constants(0, 'tail')}")
+    lines += [f"    {tail.apply(f'a{p}', 0)}" for p in range(pixels)]
     results = [Result(f"a{p}", p * plan.pitch, count) for p in range(pixels)]
     lines += [*write_results(tail, results), "}"]
     return named("vnni_depthwise", lines, tuple(needs), head(layer, pixels, plan))

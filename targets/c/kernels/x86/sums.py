@@ -39,6 +39,7 @@ def sum_of(layer: Sum, variant: str) -> Implementation | None:
     if tail is None:
         return None
     body = [f"{isa.type} v, w, {', '.join(f's{part}' for part in range(4))};"]
+    body.append(tail.constants(0, "table"))
     for part in range(4):
         for pointer, name, x, term in zip("ab", "vw", layer.inputs, terms, strict=True):
             assert term is not None
@@ -46,7 +47,7 @@ def sum_of(layer: Sum, variant: str) -> Implementation | None:
             body.append(f"{name} = {isa.op('sub_epi32', lanes_of(isa, pointer, part), zero)};")
             body += [line.replace("@", name) for line in term[0]]
         both = isa.op("add_epi32" if layer.sign > 0 else "sub_epi32", "v", "w")
-        body += [f"s{part} = {both};", tail.apply(f"s{part}", "table")]
+        body += [f"s{part} = {both};", tail.apply(f"s{part}", 0)]
     body += [f"packed = {pack(isa).name}(s0, s1, s2, s3);", *tail.clamp("packed")]
     return elementwise(
         layer, isa, "sum" if layer.sign > 0 else "difference", body,

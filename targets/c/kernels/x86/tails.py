@@ -25,6 +25,8 @@ from intaglio.targets.c.network import Rescale
 from intaglio.transforms.fixed_point import Rounding
 
 _LIMIT = 1 << 31
+#: Rows of the parameters behind the bias, and what the C text calls them.
+_CONSTANTS = ((1, "multiplier"), (2, "addend"), (3, "exponent"))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -57,10 +59,15 @@ class Tail:
         """The C function: of accumulators, multipliers, addends and exponents."""
         return _rescale(self.isa, self.kind)
 
-    def apply(self, name: str, block: str) -> str:
-        """A statement that rescales accumulator ``name`` with the constants at ``block``."""
+    def constants(self, number: int, block: str) -> str:
+        """A statement that loads constants ``number`` of the accumulators from ``block``."""
         lanes, load = self.isa.lanes, self.isa.load.name
-        constants = ", ".join(f"{load}({block} + {lanes * i})" for i in (1, 2, 3))
+        values = (f"{name}{number} = {load}({block} + {lanes * i})" for i, name in _CONSTANTS)
+        return f"const {self.isa.type} {', '.join(values)};"
+
+    def apply(self, name: str, number: int) -> str:
+        """A statement that rescales accumulator ``name`` with constants ``number``."""
+        constants = ", ".join(f"{constant}{number}" for _, constant in _CONSTANTS)
         value = f"{self.rescale.name}({name}, {constants})"
         if self.late:
             value = self.isa.op("add_epi32", value, self.isa.op("set1_epi32", str(self.late)))

@@ -88,8 +88,8 @@ def tile(
     lines.append(f"    {isa.type} packed;")
     lines += _walk(reach, _step(isa, reach, names))
     for v in range(vectors):
-        for row in names:
-            lines.append(f"    {tail.apply(row[v], f'tail + {v * 4 * lanes}')}")
+        lines.append(f"    {tail.constants(v, f'tail + {v * 4 * lanes}')}")
+        lines += [f"    {tail.apply(row[v], v)}" for row in names]
     results = [
         Result(name, p * pitch + v * lanes, min(lanes, channels - v * lanes))
         for p, row in enumerate(names)
