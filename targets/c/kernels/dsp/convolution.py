@@ -13,12 +13,8 @@ from intaglio.targets.c.kernels.dsp import convolution16, dense, depthwise, wino
 from intaglio.targets.c.kernels.dsp.block import block
 from intaglio.targets.c.kernels.dsp.finish import HALF
 from intaglio.targets.c.kernels.dsp.folding import fold
-from intaglio.targets.c.kernels.dsp.gather import (
-    SPREAD_PAIRS,
-    WINDOW,
-    byte_order,
-    gather,
-)
+from intaglio.targets.c.kernels.dsp.gather import SPREAD_PAIRS, WINDOW, gather_words
+from intaglio.targets.c.kernels.dsp.gather_bytes import byte_order, gather_bytes
 from intaglio.targets.c.kernels.dsp.intrinsics import EVEN_ODD, LOAD
 from intaglio.targets.c.kernels.dsp.naked import NAKED
 from intaglio.targets.c.kernels.dsp.packing import pack
@@ -177,13 +173,11 @@ def implement(layer: Convolution, variant: str, budget: int) -> Implementation |
     window = layer.window
     channels = window.image[2]
     outputs = layer.weights.shape[0]
-    if outputs < 2:
-        return None
     folded = fold(layer)
     if folded is None:
         return None
     fast = dense.implement(layer, folded) or winograd.implement(layer, folded, budget)
-    if fast is not None:
+    if fast is not None or outputs < 2:
         return fast
     end = folded.end
     rows, row = window.kernel[0], window.kernel[1] * channels
@@ -191,7 +185,7 @@ def implement(layer: Convolution, variant: str, budget: int) -> Implementation |
     depth = len(order)
     pixels = window.result[0] * window.result[1]
     whole = window.kernel == (1, 1) and window.pads == (0, 0)
-    fetch = gather(channels, window.kernel, whole=whole)
+    fetch = gather_bytes(rows, row) if channels % 4 else gather_words(whole=whole)
     extra = -(-rows * row // 16) * 16 if channels % 4 else 0
     block_ = _pixels_at_once(pixels, (budget - 4 * depth - extra) // (2 * depth))
     multiply = block(end)

@@ -98,6 +98,7 @@ static void {name}(const int16_t *x, {y} *y, uint8_t *scratch, const dsp_window 
     int32_t zero_point)
 {{
     int16_t *const copy = (int16_t *)(void *)scratch;
+    const int32_t steps = g->depth / 4;
     int32_t row, column, channel, i;
     for (row = 0; row < rows; row++) {{
         for (column = 0; column < g->result_columns; column++, y += channels) {{
@@ -113,9 +114,9 @@ static void {name}(const int16_t *x, {y} *y, uint8_t *scratch, const dsp_window 
                 /* An odd last channel is computed with the one before it, once more. */
                 const int32_t c = channel < channels - 1 ? channel : channel - 1;
                 {acc} one = bias[c], other = bias[c + 1];
-                for (i = 0; i < g->depth; i += 4, weight += 8) {{
-                    const uint32_t first = dsp_load16(window + i);
-                    const uint32_t second = dsp_load16(window + i + 2);
+                const int16_t *at = window;
+                for (i = steps; i > 0; i--, at += 4, weight += 8) {{
+                    const uint32_t first = dsp_load16(at), second = dsp_load16(at + 2);
                     const uint32_t a = dsp_load(weight), b = dsp_load(weight + 4);
                     one = {accumulate}((int16x2_t)first, (int16x2_t)dsp_even(a), one);
                     other = {accumulate}((int16x2_t)first, (int16x2_t)dsp_even(b), other);

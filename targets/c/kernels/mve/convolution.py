@@ -105,12 +105,16 @@ def _direct(layer: Convolution, scale: Scaling) -> Implementation:
 def _over_patches(layer: Convolution, scale: Scaling, patch: int, budget: int) -> Implementation:
     window = layer.window
     weights = layer.weights.reshape(layer.weights.shape[0], -1)
-    arrays, parts = parts_of(layer, scale, weights, patch)
     pixels = window.result[0] * window.result[1]
-    batch = min(pixels, (budget - SLACK) // patch)
-    # Less than four pixels at a time are slower, but better than another variant's kernel.
-    least = min(PIXELS, max(1, batch))
-    batch = max(least, batch // PIXELS * PIXELS)
+    slack = SLACK
+    batch = max(0, min(pixels, (budget - slack) // patch)) // PIXELS * PIXELS
+    least = PIXELS
+    if batch == 0:
+        # Less than four pixels at a time are slower, but better than another variant's kernel.
+        patch = window_bytes(layer)
+        slack = max(0, 16 - window.kernel[1] * window.image[2])
+        batch = least = max(1, min(PIXELS - 1, pixels, (budget - slack) // patch))
+    arrays, parts = parts_of(layer, scale, weights, padded(patch))
     function = pixels_block(patch, scale, least)
     run = f"mve_run({function.name}, {function.name}, &job, count);"
     if least < PIXELS:
@@ -146,5 +150,5 @@ def _over_patches(layer: Convolution, scale: Scaling, patch: int, budget: int) -
         "\n".join([*lines, "}"]),
         (function, RUN, PATCHES) if least == PIXELS else (function, PATCHES),
         tuple(arrays),
-        scratch=batch * patch + SLACK,
+        scratch=batch * patch + slack,
     )

@@ -21,23 +21,44 @@ struct mve_patches {
     int32_t zero_point; /* what lies beside the image */
 };
 
-/* A window that meets a border, or that is dilated: element after element. */
+/* A window that meets a border, or that is dilated. */
 static void mve_take_patch(const struct mve_patches *shape, const int8_t *x, int32_t top,
                            int32_t left, int8_t *to)
 {
+    const int32_t channels = shape->channels;
+    const int32_t run = shape->kernel_columns * channels;
     int32_t i, j;
     for (i = 0; i < shape->kernel_rows; i++) {
         const int32_t row = top + i * shape->row_dilation;
-        for (j = 0; j < shape->kernel_columns; j++) {
-            const int32_t column = left + j * shape->column_dilation;
-            if (row < 0 || row >= shape->rows || column < 0 || column >= shape->columns) {
-                mve_fill(to, shape->zero_point, shape->channels);
-            } else {
-                mve_copy(to, x + (row * shape->columns + column) * shape->channels,
-                         shape->channels);
+        if (row < 0 || row >= shape->rows) {
+            mve_fill(to, shape->zero_point, run);
+        } else if (shape->column_dilation == 1) {
+            /* Columns of the window inside the image: first .. end - 1. */
+            const int32_t last = shape->columns - left;
+            int32_t first = left < 0 ? -left : 0;
+            int32_t end = last < shape->kernel_columns ? last : shape->kernel_columns;
+            if (first >= end) {
+                first = 0;
+                end = 0;
             }
-            to += shape->channels;
+            mve_fill(to, shape->zero_point, first * channels);
+            if (end > 0) {
+                const int8_t *from = x + (row * shape->columns + left + first) * channels;
+                mve_copy(to + first * channels, from, (end - first) * channels);
+            }
+            mve_fill(to + end * channels, shape->zero_point, run - end * channels);
+        } else {
+            for (j = 0; j < shape->kernel_columns; j++) {
+                const int32_t column = left + j * shape->column_dilation;
+                if (column < 0 || column >= shape->columns) {
+                    mve_fill(to + j * channels, shape->zero_point, channels);
+                } else {
+                    mve_copy(to + j * channels, x + (row * shape->columns + column) * channels,
+                             channels);
+                }
+            }
         }
+        to += run;
     }
 }
 

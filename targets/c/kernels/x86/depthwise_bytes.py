@@ -50,7 +50,7 @@ def byte_tile(layer: Convolution, tail: Tail, plan: Plan, pixels: int, count: in
             lines += [
                 f"    a{p} = _mm512_dpbusd_epi32(a{p}, column, w{start}_{k});" for p, k in served
             ]
-    lines.append(f"    {tail.constants(0, 'tail')}")
+    lines += [f"    {line}" for line in tail.constants(0, "tail")]
     lines += [f"    {tail.apply(f'a{p}', 0)}" for p in range(pixels)]
     results = [Result(f"a{p}", p * plan.pitch, count) for p in range(pixels)]
     lines += [*write_results(tail, results), "}"]

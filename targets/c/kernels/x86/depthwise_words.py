@@ -63,7 +63,8 @@ def word_tile(layer: Convolution, tail: Tail, plan: Plan, pixels: int, count: in
             for a, part, weight in (("a", "lo", "wa"), ("b", "hi", "wb")):
                 product = f"_mm256_madd_epi16(_mm256_unpack{part}_epi16(v, u), {weight})"
                 lines.append(f"    {a}{p} = _mm256_add_epi32({a}{p}, {product});")
-    lines += [f"    {tail.constants(n, at)}" for n, at in enumerate(("tail", "tail + 32"))]
+    for number in (0, 1):
+        lines += [f"    {line}" for line in tail.constants(number, "tail", 32 * number)]
     for p in range(pixels):
         lines += [f"    {tail.apply(f'a{p}', 0)}", f"    {tail.apply(f'b{p}', 1)}"]
     lines += _avx2_results(tail, plan, pixels, count)

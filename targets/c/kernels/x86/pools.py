@@ -66,7 +66,7 @@ def reduction(layer: Reduction, variant: str) -> Implementation | None:
         f"            const {isa.type} v = {take(isa).name}(x + i * {inner} + c, count);",
         f"            acc = {isa.op('add_epi32', 'acc', 'v')};",
         "        }",
-        f"        {tail.constants(0, 'tail')}",
+        *(f"        {line}" for line in tail.constants(0, "tail")),
         f"        {tail.apply('acc', 0)}",
         *limits,
         f"        {put(isa).name}(y + c, acc, count);",

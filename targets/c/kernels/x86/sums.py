@@ -39,7 +39,7 @@ def sum_of(layer: Sum, variant: str) -> Implementation | None:
     if tail is None:
         return None
     body = [f"{isa.type} v, w, {', '.join(f's{part}' for part in range(4))};"]
-    body.append(tail.constants(0, "table"))
+    body += tail.constants(0, "table")
     for part in range(4):
         for pointer, name, x, term in zip("ab", "vw", layer.inputs, terms, strict=True):
             assert term is not None

@@ -59,11 +59,13 @@ class Tail:
         """The C function: of accumulators, multipliers, addends and exponents."""
         return _rescale(self.isa, self.kind)
 
-    def constants(self, number: int, block: str) -> str:
-        """A statement that loads constants ``number`` of the accumulators from ``block``."""
+    def constants(self, number: int, pointer: str, offset: int = 0) -> list[str]:
+        """Statements that load constants ``number`` of the accumulators."""
         lanes, load = self.isa.lanes, self.isa.load.name
-        values = (f"{name}{number} = {load}({block} + {lanes * i})" for i, name in _CONSTANTS)
-        return f"const {self.isa.type} {', '.join(values)};"
+        return [
+            f"const {self.isa.type} {name}{number} = {load}({pointer} + {offset + lanes * i});"
+            for i, name in _CONSTANTS
+        ]
 
     def apply(self, name: str, number: int) -> str:
         """A statement that rescales accumulator ``name`` with constants ``number``."""
@@ -230,7 +232,8 @@ def _rescale(isa: Isa, kind: str) -> Function:
         f"    const {t} low = {rounded(low)};",
         f"    const {t} high = {rounded(high)};",
         f"    {t} even = {op('add_epi64', op('mul_epi32', 'acc', 'multiplier'), 'low')};",
-        f"    {t} odd = {op('add_epi64', op('mul_epi32', *odds), 'high')};",
+        f"    const {t} acc_odd = {odds[0]}, multiplier_odd = {odds[1]};",
+        f"    {t} odd = {op('add_epi64', op('mul_epi32', 'acc_odd', 'multiplier_odd'), 'high')};",
     ]
     if upper:
         join = op("mask_shuffle_epi32", "odd", "(__mmask16)0x5555", "even", "(_MM_PERM_ENUM)0xF5")

@@ -88,7 +88,7 @@ def tile(
     lines.append(f"    {isa.type} packed;")
     lines += _walk(reach, _step(isa, reach, names))
     for v in range(vectors):
-        lines.append(f"    {tail.constants(v, f'tail + {v * 4 * lanes}')}")
+        lines += [f"    {line}" for line in tail.constants(v, "tail", v * 4 * lanes)]
         lines += [f"    {tail.apply(row[v], v)}" for row in names]
     results = [
         Result(name, p * pitch + v * lanes, min(lanes, channels - v * lanes))

@@ -114,7 +114,8 @@ def some_layers():
         one(7, 9, (1, 1), size=(1, 1)),
         one(5, 6, (1, 1), size=(1, 1), rounding="single", relu=True),
         one(44, 4, (1, 1), size=(1, 1), wild=True),
-        one(4, 2, (1, 1), size=(1, 1)),
+        one(4, 1, (1, 1), size=(1, 1)),
+        one(2, 3, (1, 1), size=(1, 1)),
         one(16, 8, (3, 3), size=(4, 4), wild=True),
         one(9, 6, (1, 1), size=(3, 3), wild=True, rounding="single", relu=True),
     ]
