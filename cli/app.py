@@ -108,7 +108,7 @@ def convert(
         typer.Option(
             "--target",
             "-t",
-            help="What to write: onnx-qdq, onnx-integer (both by default), tflite, ethos-u. "
+            help="What to write: onnx-qdq, onnx-integer (both by default), tflite, c, ethos-u. "
             "(repeatable)",
             autocompletion=complete_targets,
         ),

@@ -124,5 +124,11 @@ def time_in_turns(
 def _fitting_batch(contestant: Contestant) -> int:
     """Warms up, and finds how many inferences a sample takes."""
     contestant.batch(1)
-    once = min(contestant.batch(1).wall for _ in range(3))
-    return max(1, round(_SAMPLE_S / max(once, 1e-7)))
+    count = 1
+    while True:
+        once = min(contestant.batch(count).processor for _ in range(3))
+        wanted = max(1, round(_SAMPLE_S / max(once, 1e-9)))
+        # A call has its own cost, which small batches measure: grow until it does not matter.
+        if wanted <= 2 * count:
+            return min(wanted, 2 * count)
+        count = min(wanted, 16 * count)

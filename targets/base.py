@@ -197,9 +197,11 @@ class Target(abc.ABC):
         form: Form the target emits from: ``quantized`` or ``integer``.
         exact: Whether its runtime computes the profile's arithmetic bit for bit.
         Config: Class of the options.
+        needs: What must be installed to run its artifacts, in words; empty where nothing helps.
     """
 
     name: ClassVar[str]
+    needs: ClassVar[str] = ""
     prepare: ClassVar[tuple[str, ...]] = ()
     form: ClassVar[str]
     exact: ClassVar[bool]

@@ -84,7 +84,11 @@ class RoleRun:
         name = self._prefix + artifact.target
         runtimes = self._bundle.opener(artifact).runtimes(artifact)
         if not runtimes:
-            self._report.warnings.append(f"{name} was not run: nothing installed here runs it")
+            needs = self._bundle.opener(artifact).needs
+            self._report.warnings.append(
+                f"{name} was not run: nothing installed here runs it"
+                + (f"; it needs {needs}" if needs else "")
+            )
         return [
             Side(
                 self._bundle,
@@ -120,6 +124,7 @@ class RoleRun:
                 layer_samples += batch.count
             done += batch.count
             progress("verify", min(done, total), total)
+        taps = [tap for tap in taps if _ran(by_name, tap.artifact, tap.reference)]
         self._report.inner += [tap.result() for tap in taps]
         self._report.failures += [failure for tap in taps if (failure := tap.failure())]
         self._conclude(pairs, inner, layer_samples if inner else 0)
@@ -298,6 +303,11 @@ class RoleRun:
             report.pairs.append(result)
             if not {pair.artifact, pair.reference} & broken:
                 report.failures += _failure(result)
+
+
+def _ran(sides: Mapping[str, Side], *names: str) -> bool:
+    """Whether all these could be run."""
+    return all(sides[name].error is None for name in names)
 
 
 def _add_pair(

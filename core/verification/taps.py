@@ -78,6 +78,8 @@ class TapComparison:
     def failure(self) -> str:
         """What is wrong, in one sentence; empty where nothing is."""
         result = self.result()
+        if not result.tensors:
+            return f"{result.artifact} gave none of its inner tensors"
         if not result.different:
             return ""
         return (

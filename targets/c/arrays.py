@@ -9,7 +9,7 @@ import numpy as np
 
 from intaglio.targets.c.kernels.base import Array
 from intaglio.targets.c.literals import c_type, rows
-from intaglio.targets.c.naming import Names, identifier
+from intaglio.targets.c.naming import Names, comment_text, identifier
 
 
 @dataclasses.dataclass
@@ -62,7 +62,7 @@ class ArrayStore:
             data = np.ascontiguousarray(array.data)
             key = (data.dtype.name, data.tobytes())
             if key not in self._stored:
-                name = self._names.take(f"{self._prefix}_{identifier(layer)}_{array.name}")
+                name = self._names.take(f"{self._prefix}__{identifier(layer)}_{array.name}")
                 self._stored[key] = Stored(name, Array(array.name, data), set(), layer)
             self._stored[key].variants.add(variant)
             found[array.name] = self._stored[key].name
@@ -80,6 +80,6 @@ def definition(stored: Stored) -> str:
     """The array with its numbers; declared first, since C++ gives constants no linkage."""
     declared = stored.declaration()
     return (
-        f"/* {stored.layer}: {stored.array.name} */\n"
+        f"/* {comment_text(stored.layer)}: {stored.array.name} */\n"
         f"extern {declared};\nALIGNED {declared} = {{\n{rows(stored.array.data)}\n}};\n"
     )

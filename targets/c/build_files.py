@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from intaglio.targets.c.header import ERRORS, argument_names
+from intaglio.targets.c.header import ERRORS, argument_names, kind_of
 from intaglio.targets.c.lifetimes import Layout
 from intaglio.targets.c.literals import c_type
+from intaglio.targets.c.naming import cell_text
 from intaglio.targets.c.network import Convolution, Network, Tensor
 from intaglio.targets.c.variants import BY_NAME
 
@@ -75,14 +76,15 @@ def readme(
     )
     peak = next(iter(layouts.values())).live_peak
     macs = sum(layer.macs for layer in network.layers if isinstance(layer, Convolution))
+    floats = ": no floating point" if kind_of(network) == "an integer model" else ""
     codes = "\n".join(f"| `{upper}_{key}` | {value} | {words} |" for key, value, words in ERRORS)
     return f"""\
 # {name}
 
 {len(network.layers)} layers, {macs:,} multiplications in convolutions; arithmetic profile
 `{network.profile}`. Three files belong into your project: `{name}.c`, `{name}.h` and
-`{name}_weights.c`. They need `<stdint.h>`, `<stddef.h>` and `<string.h>`, no heap, no start-up call
-and no floating point.
+`{name}_weights.c`. They need `<stdint.h>`, `<stddef.h>` and `<string.h>`, no heap and no start-up
+call. The code is {kind_of(network)}{floats}.
 
 ```c
 #include "{name}.h"
@@ -118,7 +120,7 @@ layer.
 def _slower(layouts: Mapping[str, Layout]) -> str:
     """Which layers could be faster with more memory."""
     lines = [
-        f"- {BY_NAME[key].title}: {', '.join(f'`{name}`' for name in layout.slower)}"
+        f"- {BY_NAME[key].title}: {', '.join(f'`{cell_text(name)}`' for name in layout.slower)}"
         for key, layout in layouts.items()
         if layout.slower
     ]
@@ -138,7 +140,7 @@ def _example(network: Network) -> str:
     call = []
     for tensors, names in ((network.inputs, inputs), (network.outputs, outputs)):
         for tensor, name in zip(tensors, names, strict=True):
-            lines.append(f"static {c_type(tensor.dtype)} {name}[{max(1, tensor.size)}];")
+            lines.append(f"static {c_type(tensor.dtype)} {name}[{upper}_{name.upper()}_COUNT];")
             call.append(f"{name}, sizeof {name}")
     call.append("arena, sizeof arena")
     lines += ["", f"int code = {network.name}_run({', '.join(call)});"]
@@ -147,7 +149,7 @@ def _example(network: Network) -> str:
 
 def _tensors(network: Network) -> str:
     return "\n".join(
-        f"| {word} `{tensor.name}` | {tensor.dtype} | {'x'.join(map(str, tensor.shape))} | "
+        f"| {word} `{cell_text(tensor.name)}` | {tensor.dtype} | {'x'.join(map(str, tensor.shape))} | "
         f"{_scale(tensor)} |"
         for word, tensors in (("input", network.inputs), ("output", network.outputs))
         for tensor in tensors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -13,16 +14,29 @@ from intaglio.errors import ToolError
 _TIMEOUT = 600
 
 
-def find_compiler() -> str | None:
-    """The compiler that ``CC`` names, or else cc, gcc or clang; None where there is none."""
-    for name in (os.environ.get("CC", ""), "cc", "gcc", "clang"):
-        found = shutil.which(name) if name else None
+def find_compiler() -> tuple[str, ...] | None:
+    """What ``CC`` says, arguments included, or else cc, gcc or clang; None where there is none.
+
+    Raises:
+        ToolError: ``CC`` names something that is not installed.
+    """
+    stated = tuple(shlex.split(os.environ.get("CC", "")))
+    if stated:
+        if shutil.which(stated[0]) is None:
+            raise ToolError(
+                f"the compiler that CC names, {stated[0]}, is not installed here",
+                command=stated,
+                remedy="install it, name another one, or unset CC",
+            )
+        return stated
+    for name in ("cc", "gcc", "clang"):
+        found = shutil.which(name)
         if found is not None:
-            return found
+            return (found,)
     return None
 
 
-def require_compiler() -> str:
+def require_compiler() -> tuple[str, ...]:
     """As :func:`find_compiler`.
 
     Raises:
@@ -60,7 +74,8 @@ def compile_files(command: Sequence[str], folder: Path) -> None:
         ) from error
     if done.returncode:
         raise ToolError(
-            f"{command[0]} could not compile the emitted C:\n{done.stderr[-3000:]}",
+            f"{command[0]} could not compile the emitted C (exit code {done.returncode}):\n"
+            + (done.stderr or done.stdout)[-3000:],
             command=tuple(command),
             remedy="try another compiler with CC=clang, and report this with the message above",
         )

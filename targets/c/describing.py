@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from intaglio.targets.c.naming import comment_text
 from intaglio.targets.c.network import Convolution, Layer, Pool, Tensor, TransposedConvolution
 
 
 def describe(layer: Layer) -> list[str]:
     """Lines of the comment above a layer's function."""
-    lines = [f"{_plain(layer.name)}: {_title(layer)}"]
+    lines = [f"{comment_text(layer.name)}: {_title(layer)}"]
     for place, tensor in enumerate(layer.inputs):
         word = "constant" if tensor.data is not None else "input"
         lines.append(f"x{place}, {word} {_described(tensor)}")
     lines.append(f"y, output {_described(layer.output)}")
     if layer.sources:
-        lines.append(f"from {', '.join(_plain(source) for source in layer.sources)}")
+        lines.append(f"from {', '.join(comment_text(source) for source in layer.sources)}")
     return lines
 
 
@@ -34,12 +35,7 @@ def _title(layer: Layer) -> str:
 
 def _described(tensor: Tensor) -> str:
     shape = "x".join(map(str, tensor.shape)) or "scalar"
-    text = f"'{_plain(tensor.name)}' {tensor.dtype} {shape}"
+    text = f"'{comment_text(tensor.name)}' {tensor.dtype} {shape}"
     if tensor.scale:
         text += f", scale {tensor.scale:g}, zero point {tensor.zero_point}"
     return text
-
-
-def _plain(text: str) -> str:
-    """``text`` without what would end a comment."""
-    return text.replace("*/", "* /").replace("/*", "/ *").replace("\n", " ").replace("\\", "/")

@@ -336,7 +336,7 @@ def _build_plugin(folder: Path) -> Path:
     # The functions that it uses are the same in all; 9 no longer takes plugins that say 1.
     interface = 2 if release and int(release[1]) >= 9 else 1
     target = folder / "counter.so"
-    command = [require_compiler(), "-O2", "-shared", "-fPIC", f"-DPLUGIN_VERSION={interface}"]
+    command = [*require_compiler(), "-O2", "-shared", "-fPIC", f"-DPLUGIN_VERSION={interface}"]
     run_tool([*command, str(_PLUGIN), "-o", str(target)], folder, "the compiler")
     return target
 

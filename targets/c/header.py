@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from intaglio.targets.c.guards import Guards
 from intaglio.targets.c.lifetimes import Layout
 from intaglio.targets.c.literals import c_type
-from intaglio.targets.c.naming import Names, identifier
+from intaglio.targets.c.naming import Names, comment_text, identifier
 from intaglio.targets.c.network import Network, Tensor
 
 #: Results of the function.
@@ -15,7 +15,7 @@ ERRORS = (
     ("OK", 0, "the outputs are written"),
     ("ERROR_NULL", 1, "a pointer is NULL"),
     ("ERROR_SIZE", 2, "an input or output has another size than stated"),
-    ("ERROR_ARENA", 3, "the arena is too small"),
+    ("ERROR_ARENA", 3, "the arena is too small; compile caller and model for one processor"),
     ("ERROR_ALIGNMENT", 4, "the arena does not begin at a multiple of 16"),
 )
 
@@ -28,9 +28,8 @@ def argument_names(network: Network) -> tuple[list[str], list[str]]:
     found = []
     for tensors, word in ((network.inputs, "input"), (network.outputs, "output")):
         alone = len(tensors) == 1
-        found.append(
-            [names.take(word if alone else f"{word}_{identifier(t.name)}") for t in tensors]
-        )
+        wishes = [word if alone else f"{word}_{identifier(t.name)}" for t in tensors]
+        found.append([names.take(wish, "_bytes") for wish in wishes])
     return found[0], found[1]
 
 
@@ -54,6 +53,13 @@ def prototype(network: Network) -> str:
     return f"int {network.name}_run({joined})"
 
 
+def kind_of(network: Network) -> str:
+    """What the code computes with, in words."""
+    if any(tensor.dtype == "float32" for tensor in (*network.inputs, *network.outputs)):
+        return "an integer model between float inputs and outputs"
+    return "an integer model"
+
+
 def header(network: Network, layouts: Mapping[str, Layout], guards: Guards) -> str:
     """Text of ``<name>.h``."""
     upper = network.name.upper()
@@ -72,7 +78,7 @@ def header(network: Network, layouts: Mapping[str, Layout], guards: Guards) -> s
         f"#define {upper}_{name} {value} /* {meaning} */" for name, value, meaning in ERRORS
     )
     return f"""\
-/* {network.name}: an integer model. Arithmetic profile: {network.profile}. */
+/* {network.name}: {kind_of(network)}. Arithmetic profile: {network.profile}. */
 #ifndef {upper}_H
 #define {upper}_H
 
@@ -113,14 +119,10 @@ def _described(upper: str, word: str, tensors: Sequence[Tensor], names: Sequence
     for tensor, name in zip(tensors, names, strict=True):
         macro = f"{upper}_{name.upper()}"
         shape = " x ".join(map(str, tensor.shape)) or "scalar"
-        lines.append(f"/* {word.lower()} '{_plain(tensor.name)}': {tensor.dtype} {shape} */")
+        lines.append(f"/* {word.lower()} '{comment_text(tensor.name)}': {tensor.dtype} {shape} */")
+        lines.append(f"#define {macro}_COUNT {tensor.size}")
         lines.append(f"#define {macro}_BYTES {tensor.bytes}")
         if tensor.scale:
             lines.append(f"#define {macro}_SCALE {float(tensor.scale)!r}")
             lines.append(f"#define {macro}_ZERO_POINT ({tensor.zero_point})")
     return lines
-
-
-def _plain(text: str) -> str:
-    """``text`` without what would end a comment."""
-    return text.replace("*/", "* /").replace("\n", " ").replace("\\", "/")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import platform
+import threading
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,8 @@ class Library:
         self._library.runner_arena_bytes.restype = ctypes.c_size_t
         self._library.runner_time.restype = ctypes.c_int64
         self.arena_bytes = int(self._library.runner_arena_bytes())
+        # One arena and one table of taps: calls from several threads take turns.
+        self._turn = threading.Lock()
         # numpy aligns large arrays to 16 bytes at least on common systems, but does not promise it.
         self._memory = np.zeros(self.arena_bytes + 64, np.uint8)
         self._arena = self._memory.ctypes.data + -self._memory.ctypes.data % 64
@@ -162,8 +165,9 @@ class Library:
         for place, array in wanted.items():
             taps[place] = array.ctypes.data
         # The tap writes whole tensors, so the arena is poisoned: nothing may lean on zeros there.
-        self._memory.fill(0xA5)
-        code = self._library.runner_call(*self._arguments([*given, *made]), taps)
+        with self._turn:
+            self._memory.fill(0xA5)
+            code = self._library.runner_call(*self._arguments([*given, *made]), taps)
         if code:
             raise InternalError(f"the emitted C refused its arguments with code {code}")
         outputs = {port.name: array for port, array in zip(self.outputs, made, strict=True)}
@@ -173,7 +177,8 @@ class Library:
         """Processor time of one inference, averaged over ``count`` of them."""
         given = [np.ascontiguousarray(inputs[port.name]) for port in self.inputs]
         made = [port.empty() for port in self.outputs]
-        taken = int(self._library.runner_time(*self._arguments([*given, *made]), count))
+        with self._turn:
+            taken = int(self._library.runner_time(*self._arguments([*given, *made]), count))
         if taken < 0:
             raise InternalError("the emitted C refused its arguments")
         return taken / count / 1e9
@@ -199,11 +204,11 @@ def _compile(
         for place, (port, is_input) in enumerate(border)
     )
     text = _RUNNER.format(name=name, upper=name.upper(), arguments=arguments)
-    (build / "runner.c").write_text(text, encoding="utf-8")
+    (build / "emitted__runner.c").write_text(text, encoding="utf-8")
     target = build / ("runner.dll" if platform.system() == "Windows" else "runner.so")
     command = [
-        compiler or require_compiler(), "-std=c99", "-shared", "-fPIC", *flags, f"-I{sources}",
-        "runner.c", str(sources / f"{name}_weights.c"), "-o", str(target),
+        *((compiler,) if compiler else require_compiler()), "-std=c99", "-shared", "-fPIC", *flags,
+        f"-I{sources}", "emitted__runner.c", str(sources / f"{name}_weights.c"), "-o", str(target),
     ]  # fmt: skip
     compile_files(command, build)
     return target

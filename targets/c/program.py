@@ -90,7 +90,8 @@ class _Writer:
         if self._uses_scratch[step]:
             arguments.append("uint8_t *scratch")
         comment = "\n".join(f" * {line}".rstrip() for line in describe(layer))
-        unused = "    (void)scratch;\n" if self._uses_scratch[step] else ""
+        names = [argument.rpartition("*")[2] for argument in arguments]
+        unused = "".join(f"    (void){name};\n" for name in names)
         return (
             f"/*\n{comment}\n */\nstatic void {self._names[step]}({', '.join(arguments)})\n{{\n"
             f"{unused}{self._guards.choose(bodies)}\n}}"
@@ -180,12 +181,14 @@ class _Writer:
         for step, layer in enumerate(network.layers):
             if layer.output not in places:
                 places[layer.output] = f"at_{self._names[step][6:]}"
-        pointers_inside = [
+        inside = [
             f"    {c_type(layer.output.dtype)} *{places[layer.output]} = "
             f"({c_type(layer.output.dtype)} *)(void *)(memory + {self._offset(step)});"
             for step, layer in enumerate(network.layers)
             if layer.output not in network.outputs
         ]
+        if inside or any(self._uses_scratch):
+            inside.insert(0, "    uint8_t *const memory = (uint8_t *)arena;\n")
         steps = []
         for step, layer in enumerate(network.layers):
             arguments = [places[tensor] for tensor in layer.inputs if tensor.data is None]
@@ -198,9 +201,6 @@ class _Writer:
         return f"""\
 {prototype(network)}
 {{
-    uint8_t *memory = (uint8_t *)arena;
-{chr(10).join(pointers_inside)}
-
     if ({missing}) {{
         return {upper}_ERROR_NULL;
     }}
@@ -213,7 +213,7 @@ class _Writer:
     if ((uintptr_t)arena % 16u != 0u) {{
         return {upper}_ERROR_ALIGNMENT;
     }}
-    (void)memory;
+{chr(10).join(inside)}
 {body}
     return {upper}_OK;
 }}"""

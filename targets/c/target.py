@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
-from intaglio.errors import InternalError, Refusal
+from intaglio.errors import InternalError, Refusal, ToolError
 from intaglio.targets.base import (
     Artifact,
     Capability,
@@ -44,6 +44,7 @@ class C(Target):
     """C99 sources."""
 
     name = "c"
+    needs = "a C compiler (cc, gcc or clang, or what CC names)"
     prepare = ("lower.shift_unsigned", "lower.to_integer", "layout.to_channels_last")
     form = "integer"
     exact = True
@@ -90,9 +91,8 @@ class C(Target):
         return cast(CConfig, self.config)
 
     def _grouped(self, prepared: Prepared, role: str) -> Grouped:
-        prefix = self._options.prefix or identifier(prepared.name)
-        if len(prepared.models) > 1:
-            prefix = f"{prefix}_{role}"
+        part = role if len(prepared.models) > 1 else ""
+        prefix = identifier(self._options.prefix or prepared.name, part)
         return read_network(prepared.models[role], prepared.profile, prefix)
 
     def _artifact(
@@ -131,8 +131,11 @@ class C(Target):
         for name, variant in data.items():
             how = f"memory plan, {name}; lower bound {variant['bound_bytes']}"
             found.append(Measurement("arena_bytes", float(variant["arena_bytes"]), "bytes", how))
-        if self.runtimes(artifact):
-            found.append(self._latency(artifact, folder))
+        try:
+            if self.runtimes(artifact):
+                found.append(self._latency(artifact, folder))
+        except ToolError:
+            pass  # Whoever runs the artifact hears what the compiler says.
         return found
 
     def _latency(self, artifact: Artifact, folder: Path) -> Measurement:

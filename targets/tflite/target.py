@@ -40,6 +40,7 @@ class Tflite(Target):
     """TFLite files of integers."""
 
     name = "tflite"
+    needs = "ai-edge-litert or tflite-micro"
     prepare = ("lower.shift_unsigned", "lower.to_integer", "layout.to_channels_last")
     form = "integer"
     exact = True

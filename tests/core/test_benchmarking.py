@@ -223,10 +223,11 @@ def test_the_c_loop_and_the_wall_agree(digits):
     artifact = digits.artifact("c")
     library = CSession(artifact, digits.folder, "portable").library
     contestant = LibraryContestant(library, random_inputs(artifact.inputs))
-    samples = [contestant.batch(200) for _ in range(5)]
+    samples = [contestant.batch(2000) for _ in range(5)]
 
-    assert all(s.processor > 0 for s in samples)
     assert min(s.wall for s in samples) > 0.5 * min(s.processor for s in samples)
+    # A clock that counts in other units is found out; a busy machine is not.
+    assert min(s.wall for s in samples) < 50 * min(s.processor for s in samples)
 
 
 def test_random_inputs_fit_the_specs_and_repeat():

@@ -56,7 +56,7 @@ def build_plugin(folder: Path) -> Path | None:
     release = re.search(r"version (\d+)", tool_version(QEMU, folder))
     # The functions that we use are the same in all; 9 no longer takes plugins that say 1.
     interface = 2 if release and int(release[1]) >= 9 else 1
-    command = [compiler, "-O2", "-shared", "-fPIC", f"-DPLUGIN_VERSION={interface}", str(_PLUGIN)]
+    command = [*compiler, "-O2", "-shared", "-fPIC", f"-DPLUGIN_VERSION={interface}", str(_PLUGIN)]
     try:
         run_tool([*command, "-o", "counter.so"], folder, "the compiler")
     except ToolError:

@@ -129,7 +129,9 @@ class _Reading:
             grouping(self._reader, node)
             self._grouped.add(node)
         except RefusedError as error:
-            self._refusals.append(error.refusal(node))
+            refusal = error.refusal(node)
+            remedy = refusal.remedy or _REMEDY
+            self._refusals.append(dataclasses.replace(refusal, remedy=remedy))
             self._refused.update(node.outputs)
 
     def _check_left_over(self) -> None:

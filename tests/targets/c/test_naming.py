@@ -63,7 +63,7 @@ def test_every_number_is_what_the_compiler_reads(tmp_path):
         for place in range(len(values)):
             text += f'    printf("%" {form} "\\n", ({kind})a_{dtype}[{place}]);\n'
     (tmp_path / "a.c").write_text(text + "    return 0;\n}\n")
-    command = [require_compiler(), "-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
+    command = [*require_compiler(), "-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
     subprocess.run([*command, "a.c", "-o", "a"], cwd=tmp_path, check=True)
     done = subprocess.run([tmp_path / "a"], capture_output=True, text=True, check=True)
     assert list(map(int, done.stdout.split())) == [v for vs in arrays.values() for v in vs]

@@ -79,7 +79,9 @@ def symbols(nm, files):
 
 
 def disassembly(objdump, file):
-    done = subprocess.run([objdump, "-d", "--no-show-raw-insn", file], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [objdump, "-d", "--no-show-raw-insn", file], capture_output=True, text=True, check=True
+    )
     return done.stdout
 
 

@@ -57,7 +57,7 @@ def run_sanitized(network, variant, batch, folder):
     )  # fmt: skip
     forced = [f"-D{name.upper()}_PORTABLE"] if variant == "portable" else []
     subprocess.run(
-        [require_compiler(), "-std=gnu11", "-O1", "-g", *SANITIZERS, *FLAGS[variant], *forced,
+        [*require_compiler(), "-std=gnu11", "-O1", "-g", *SANITIZERS, *FLAGS[variant], *forced,
          "main.c", f"{name}.c", f"{name}_weights.c", "-o", "main"],
         cwd=folder, check=True,
     )  # fmt: skip
@@ -108,7 +108,7 @@ def test_the_sanitizers_see_a_read_beyond_the_input(tmp_path):
         "    (void)a;\n    p[0] = 1;\n    return p[7 + n];\n}\n"
     )
     subprocess.run(
-        [require_compiler(), "-O1", *SANITIZERS, "a.c", "-o", "a"], cwd=tmp_path, check=True
+        [*require_compiler(), "-O1", *SANITIZERS, "a.c", "-o", "a"], cwd=tmp_path, check=True
     )
     done = subprocess.run([tmp_path / "a"], capture_output=True, check=False)
     assert done.returncode != 0

@@ -78,7 +78,9 @@ def test_a_wrong_layer_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(target, "write_sources", wrong)
     report = intaglio.verify(convert(tmp_path / "b"))
     assert not report.ok
-    assert any("differs from onnx-integer inside: first in 'relu2.out'" in f for f in report.failures)
+    assert any(
+        "differs from onnx-integer inside: first in 'relu2.out'" in f for f in report.failures
+    )
 
 
 def test_the_makefile_builds_what_the_readme_shows(bundle, tmp_path):
@@ -94,7 +96,7 @@ def test_the_makefile_builds_what_the_readme_shows(bundle, tmp_path):
         'for (int i = 0; i < 10; i++) { printf("%d ", output[i]); }\nreturn code;\n}\n'
     )
     subprocess.run(
-        [require_compiler(), "-std=c99", "-Ic", "main.c", "c/libdigits.a", "-o", "main"],
+        [*require_compiler(), "-std=c99", "-Ic", "main.c", "c/libdigits.a", "-o", "main"],
         cwd=tmp_path, check=True,
     )  # fmt: skip
     done = subprocess.run([tmp_path / "main"], capture_output=True, text=True, check=True)

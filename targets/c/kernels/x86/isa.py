@@ -19,12 +19,10 @@ class Isa:
     Attributes:
         name: Prefix of its C functions.
         lanes: 32-bit lanes of a register.
-        registers: How many there are.
     """
 
     name: str
     lanes: int
-    registers: int
 
     @property
     def bits(self) -> int:
@@ -69,9 +67,9 @@ class Isa:
         )
 
 
-VNNI = Isa("vnni", 16, 32)
-VNNI_HALF = Isa("vnni_half", 8, 32)
-AVX2 = Isa("avx2", 8, 16)
+VNNI = Isa("vnni", 16)
+VNNI_HALF = Isa("vnni_half", 8)
+AVX2 = Isa("avx2", 8)
 
 #: Four bytes, or two words, as they lie in memory.
 WORD = Function(

@@ -52,7 +52,7 @@ def library(tmp_path_factory):
     if find_compiler() is None:
         pytest.skip("needs a C compiler")
     checks = ["-fsanitize=undefined", "-fno-sanitize-recover=all"]
-    command = [find_compiler(), "-std=c99", *flags, *checks, str(source), "-o", f"{folder}/all.so"]
+    command = [*find_compiler(), "-std=c99", *flags, *checks, str(source), "-o", f"{folder}/all.so"]
     subprocess.run(command, check=True)
     if shutil.which("g++"):
         command = ["g++", "-std=c++11", "-x", "c++", *flags, "-fsyntax-only", str(source)]
