@@ -11,6 +11,7 @@ import intaglio
 import numpy as np
 from intaglio.bundle import Bundle
 from intaglio.targets.base import TensorSpec
+from intaglio.targets.reading import read_model
 from intaglio.verification.inner_tensors import inner_tensors, load_graph
 from numpy.typing import NDArray
 
@@ -56,12 +57,13 @@ def emitted(
     """Compares what is emitted from a float model; a row a profile and variant."""
     drawn = case.draw(0)
     shape = [1, *drawn.shape[1:]]
+    [source] = read_model(case.model).graph.inputs
     for profile in profiles:
         bundle = intaglio.convert(
             case.model,
             targets=TARGETS,
-            calibration={case.input: drawn[:100]},
-            shapes={case.input: shape},
+            calibration={str(source.name): drawn[:100]},
+            shapes={str(source.name): shape},
             out=folder / f"{case.name}-{profile}",
             sets=[f"lower.profile={profile}", *sets],
         )

@@ -149,8 +149,8 @@ def _example(network: Network) -> str:
 
 def _tensors(network: Network) -> str:
     return "\n".join(
-        f"| {word} `{cell_text(tensor.name)}` | {tensor.dtype} | {'x'.join(map(str, tensor.shape))} | "
-        f"{_scale(tensor)} |"
+        f"| {word} `{cell_text(tensor.name)}` | {tensor.dtype} | "
+        f"{'x'.join(map(str, tensor.shape))} | {_scale(tensor)} |"
         for word, tensors in (("input", network.inputs), ("output", network.outputs))
         for tensor in tensors
     )

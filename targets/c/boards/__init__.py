@@ -7,11 +7,13 @@ vendor is needed, and the figures do not depend on this machine.
 from intaglio.targets.c.boards.board import BOARDS, Board, get_board
 from intaglio.targets.c.boards.image import BuildOptions, Sizes
 from intaglio.targets.c.boards.measuring import BoardRun, LayerCount, measure
+from intaglio.targets.c.boards.running import BoardResult, run
 from intaglio.targets.c.boards.toolchain import missing_packages, require_toolchain
 
 __all__ = [
     "BOARDS",
     "Board",
+    "BoardResult",
     "BoardRun",
     "BuildOptions",
     "LayerCount",
@@ -20,4 +22,5 @@ __all__ = [
     "measure",
     "missing_packages",
     "require_toolchain",
+    "run",
 ]

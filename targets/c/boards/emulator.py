@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from intaglio.errors import ToolError
@@ -78,20 +78,13 @@ def run(board: Board, image: Image, plugin: Path | None, folder: Path, seconds: 
         ToolError: QEMU failed, the processor faulted, the model refused its arguments or wrote
             beyond its memory, or time is up.
     """
-    command = [QEMU, "-machine", board.machine, "-display", "none", "-monitor", "none"]
-    command += ["-serial", "null", "-chardev", "stdio,id=said"]
-    command += ["-semihosting-config", "enable=on,target=native,chardev=said"]
-    command += ["-kernel", str(image.path)]
     if plugin is None:
-        command += ["-icount", "shift=0"]
+        counting = ["-icount", "shift=0"]
     else:
         mark = f"mark={image.address('board_mark'):x}"
         skip = f"skip={CALIBRATION_MARKS}"
-        command += ["-plugin", f"file={plugin},{mark},out={_COUNTS},{skip}"]
-    try:
-        said = run_tool(command, folder, "the emulated board", seconds)
-    except ToolError as error:
-        raise _explained(error) from error
+        counting = ["-plugin", f"file={plugin},{mark},out={_COUNTS},{skip}"]
+    said = execute(board, image, folder, seconds, counting)
     words: dict[str, list[int]] = {}
     for word, number in re.findall(r"^(\w+) (\d+)$", said, re.MULTILINE):
         words.setdefault(word, []).append(int(number))
@@ -104,6 +97,34 @@ def run(board: Board, image: Image, plugin: Path | None, folder: Path, seconds: 
             place = int(address, 16)
             executed[place] = executed.get(place, 0) + int(count)
     return Emulation(tuple(marks), {w: tuple(n) for w, n in words.items()}, executed)
+
+
+def execute(
+    board: Board, image: Image, folder: Path, seconds: float, further: Sequence[str] = ()
+) -> str:
+    """Runs an image to its end, and counts nothing unless ``further`` tells QEMU to.
+
+    Args:
+        board: The board.
+        image: The image, built for it.
+        folder: Where the image finds its inputs and writes its outputs.
+        seconds: Time it may take.
+        further: More arguments for QEMU.
+
+    Returns:
+        What the image printed.
+
+    Raises:
+        ToolError: As in :func:`run`.
+    """
+    command = [QEMU, "-machine", board.machine, "-display", "none", "-monitor", "none"]
+    command += ["-serial", "null", "-chardev", "stdio,id=said"]
+    command += ["-semihosting-config", "enable=on,target=native,chardev=said"]
+    command += ["-kernel", str(image.path), *further]
+    try:
+        return run_tool(command, folder, "the emulated board", seconds)
+    except ToolError as error:
+        raise _explained(error) from error
 
 
 #: What an image, or QEMU, prints before it ends in an error, in words.

@@ -15,6 +15,7 @@ from intaglio.targets.c.literals import c_type
 
 _HERE = Path(__file__).resolve().parent
 _FRAME = ("startup.c", "semihosting.c", "counting.c", "inference.c")
+_LAYERS = "layers.c"
 _ALIGNMENT = 16
 #: Taps of one inference that there is room for.
 _MOST_TAPS = 512
@@ -90,6 +91,8 @@ class Plan:
         samples: Number of inferences.
         by_timer: Whether marks read the timer, instead of being watched by the plugin.
         taps: Whether there is a mark behind each layer, too.
+        wanted: Of each layer, whether its output is written to a file; nothing is measured then.
+            None where something is.
     """
 
     prefix: str
@@ -98,6 +101,7 @@ class Plan:
     samples: int
     by_timer: bool
     taps: bool
+    wanted: tuple[bool, ...] | None = None
 
 
 def padded_bytes(spec: Border) -> int:
@@ -119,10 +123,10 @@ def build(board: Board, sources: Path, plan: Plan, options: BuildOptions, folder
         ToolError: The compiler or the linker failed, or the image does not fit the board.
     """
     (folder / "border.h").write_text(_border_header(plan), encoding="utf-8")
-    (folder / "taps.h").write_text(_taps_header(plan.prefix), encoding="utf-8")
+    (folder / "taps.h").write_text(_taps_header(plan), encoding="utf-8")
     common = [GCC, *board.flags, "-std=c99", "-ffunction-sections", "-fdata-sections"]
     emitted = [*common, options.optimization, *options.flags, f"-I{sources}"]
-    tapped = ["-include", "taps.h"] if plan.taps else []
+    tapped = ["-include", "taps.h"] if plan.taps or plan.wanted is not None else []
     frame = [*common, "-O1", f"-I{_HERE}", f"-I{sources}", "-I."]
     if plan.by_timer:
         frame.append(f"-DMARKS_BY_TIMER={_most_marks(plan)}")
@@ -133,9 +137,10 @@ def build(board: Board, sources: Path, plan: Plan, options: BuildOptions, folder
     _compile([*emitted, "-c", weights, "-o", "weights.o"], folder)
     # The frame must see the variant that the emitted files are compiled for: arenas may differ.
     frame += options.flags
-    for name in _FRAME:
+    parts = _FRAME if plan.wanted is None else (*_FRAME, _LAYERS)
+    for name in parts:
         _compile([*frame, "-c", str(_HERE / name), "-o", f"{Path(name).stem}.o"], folder)
-    objects = ["code.o", "weights.o", *(f"{Path(name).stem}.o" for name in _FRAME)]
+    objects = ["code.o", "weights.o", *(f"{Path(name).stem}.o" for name in parts)]
     scripts = ["-T", str(_HERE / board.memories), "-T", str(_HERE / "image.ld")]
     link = [GCC, *board.flags, "-nostartfiles", *scripts, "-Wl,--gc-sections", *objects]
     _compile([*link, *(["-specs=nano.specs"] if options.nano else []), "-o", "image.elf"], folder)
@@ -178,6 +183,10 @@ def _border_header(plan: Plan) -> str:
             arguments.append(f"({kind})({constant}void *)(({base}) + {offset}), {_bytes(spec)}u")
             offset += padded_bytes(spec)
         totals.append(offset)
+    layers = ""
+    if plan.wanted is not None:
+        flags = ", ".join(str(int(is_wanted)) for is_wanted in plan.wanted) or "0"
+        layers = f"#define WANTED_LAYERS {flags}\n"
     return f"""\
 #include "{plan.prefix}.h"
 
@@ -187,15 +196,18 @@ def _border_header(plan: Plan) -> str:
 #define NUMBER_OF_SAMPLES {plan.samples}
 #define RUN_MODEL(inputs, outputs, arena) \\
     {plan.prefix}_run({", ".join(arguments)}, (arena), {upper}_ARENA_BYTES)
-"""
+{layers}"""
 
 
-def _taps_header(prefix: str) -> str:
+def _taps_header(plan: Plan) -> str:
     """Text of ``taps.h``, which stands before the emitted code."""
-    return (
-        "void board_tap(int index);\n"
-        f"#define {prefix.upper()}_TAP(index, output, bytes) board_tap(index);\n"
-    )
+    tap = f"{plan.prefix.upper()}_TAP(index, output, bytes)"
+    if plan.wanted is not None:
+        return (
+            "void board_write_layer(unsigned index, const void *output, unsigned bytes);\n"
+            f"#define {tap} board_write_layer(index, output, bytes);\n"
+        )
+    return f"void board_tap(int index);\n#define {tap} board_tap(index);\n"
 
 
 def _bytes(spec: Border) -> int:

@@ -1,7 +1,8 @@
 /*
  * Runs a model on inputs from a file of the host, writes its outputs to another, and marks the
  * beginning and the end of every inference. border.h, which is written for the model, gives
- * RUN_MODEL, BYTES_OF_INPUTS, BYTES_OF_OUTPUTS, BYTES_OF_ARENA and NUMBER_OF_SAMPLES.
+ * RUN_MODEL, BYTES_OF_INPUTS, BYTES_OF_OUTPUTS, BYTES_OF_ARENA and NUMBER_OF_SAMPLES; also
+ * WANTED_LAYERS where nothing is measured, and layers.c writes inner tensors.
  */
 #include "board.h"
 #include "border.h"
@@ -59,7 +60,7 @@ static void print_taps(void)
     }
 }
 
-#else
+#elif !defined(WANTED_LAYERS)
 
 /* Tells how much stack a call takes. */
 static void measure_stack(void)
@@ -88,7 +89,7 @@ int main(void)
     for (done = 0; done < NUMBER_OF_SAMPLES; done++) {
         board_read(inputs, input, sizeof input);
         if (done == 0) {
-#ifndef NUMBER_OF_TAPS
+#if !defined(NUMBER_OF_TAPS) && !defined(WANTED_LAYERS)
             measure_stack();
             board_print_number("arena", BYTES_OF_ARENA);
 #endif

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from intaglio.errors import InternalError, ToolError
 from intaglio.targets.c.boards.board import Board
+from intaglio.targets.c.boards.buffers import Arrays, Spec, packed, unpacked
 from intaglio.targets.c.boards.cycles import modelled_cycles
 from intaglio.targets.c.boards.emulator import CALIBRATION_MARKS, Emulation, build_plugin, run
 from intaglio.targets.c.boards.image import (
@@ -24,13 +25,10 @@ from intaglio.targets.c.boards.image import (
     Plan,
     Sizes,
     build,
-    padded_bytes,
 )
 from intaglio.targets.c.boards.toolchain import GCC, QEMU, require_toolchain, tool_version
 
 _CYCLES_OF = "cortex-m4"
-
-Arrays = Sequence[NDArray[Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,14 +125,14 @@ def measure(
     require_toolchain()
     given = [[np.ascontiguousarray(array) for array in sample] for sample in inputs]
     plan = Plan(
-        prefix, tuple(_Spec.of(a) for a in given[0]), tuple(outputs), len(given), True, False
+        prefix, tuple(Spec.of(a) for a in given[0]), tuple(outputs), len(given), True, False
     )
     options = options or BuildOptions()
     with tempfile.TemporaryDirectory(prefix="intaglio-board-") as name:
         work = _Work(board, sources.resolve(), options, Path(name), seconds)
-        (work.folder / "inputs.bin").write_bytes(b"".join(_packed(sample) for sample in given))
+        (work.folder / "inputs.bin").write_bytes(b"".join(packed(sample) for sample in given))
         image, counted, by_plugin = work.count(plan, exact)
-        found = _unpack((work.folder / "outputs.bin").read_bytes(), plan)
+        found = unpacked((work.folder / "outputs.bin").read_bytes(), plan.outputs, len(given))
         scale = 1.0 if by_plugin else float(board.instructions_per_tick)
         gaps = _gaps(counted.marks, 2, len(given))
         cycles = None
@@ -182,18 +180,6 @@ def differing_values(found: Sequence[Arrays], expected: Sequence[Arrays]) -> int
     return count
 
 
-@dataclasses.dataclass(frozen=True)
-class _Spec:
-    """Shape and type of an array."""
-
-    shape: tuple[int, ...]
-    dtype: str
-
-    @staticmethod
-    def of(array: NDArray[Any]) -> _Spec:
-        return _Spec(array.shape, array.dtype.name)
-
-
 class _Work:
     """Builds and runs images in one folder."""
 
@@ -225,26 +211,6 @@ class _Work:
 
     def _run(self, image: Image, plugin: Path | None) -> Emulation:
         return run(self._board, image, plugin, self.folder, self._seconds)
-
-
-def _packed(sample: Arrays) -> bytes:
-    """Arrays one behind the other, each filled up as in the image."""
-    return b"".join(array.tobytes().ljust(padded_bytes(_Spec.of(array)), b"\0") for array in sample)
-
-
-def _unpack(data: bytes, plan: Plan) -> tuple[tuple[NDArray[Any], ...], ...]:
-    samples = []
-    place = 0
-    for _ in range(plan.samples):
-        arrays = []
-        for spec in plan.outputs:
-            shape = tuple(int(d) for d in spec.shape)
-            size = int(np.prod(shape))
-            array = np.frombuffer(data, spec.dtype, size, place).reshape(shape)
-            arrays.append(array.copy())
-            place += padded_bytes(spec)
-        samples.append(tuple(arrays))
-    return tuple(samples)
 
 
 def _gaps(marks: Sequence[int], each: int, samples: int) -> list[list[int]]:
