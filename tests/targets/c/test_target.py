@@ -68,7 +68,7 @@ def test_a_wrong_layer_is_named(tmp_path, monkeypatch):
     def wrong(network, variants, **options):
         written = right(network, variants, **options)
         name = "digits_weights.c"
-        pattern = r"(?<=digits_relu2_)(\w*\[\d+\] = \{\n\s*)(-?\d+)"
+        pattern = r"(?<=digits__relu2_)(\w*\[\d+\] = \{\n\s*)(-?\d+)"
         text, count = re.subn(
             pattern, lambda m: f"{m[1]}{(int(m[2]) + 60) % 100}", written.files[name]
         )

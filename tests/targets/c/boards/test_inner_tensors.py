@@ -57,7 +57,7 @@ def test_layers_of_digits_have_the_bits_of_the_integer_graph(board, bundle):
 
     compared = 0
     for x, result in zip(inputs, found, strict=True):
-        wanted = golden.run_inner({spec.name: x.reshape(spec.shape)}, list(names.values()))
+        wanted = golden.run_inner({spec.name: _channels_first(x)}, list(names.values()))
         assert set(result.inner) == set(names)
         for place, name in names.items():
             have = _channels_first(result.inner[place])
