@@ -1,7 +1,7 @@
 """One model, the same bits everywhere? Integer graphs beside TFLite Micro and LiteRT.
 
-    python -m benchmarks.exactness.run [published] [emitted] [c] [--model NAME ...] [--inputs N]
-                                       [--profile NAME ...] [--shared DIR]
+    python -m benchmarks.exactness.run [published] [emitted] [c] [emulated] [--model NAME ...]
+                                       [--inputs N] [--profile NAME ...] [--shared DIR]
 
 ``published``: each int8 .tflite file of the zoo is read and converted; ``onnx-integer`` in
 onnxruntime is compared with the file itself in TFLite Micro (profile ``tflm``) and in LiteRT's
@@ -12,6 +12,8 @@ the two artifacts are compared in the same way.
 
 ``c``: both kinds of models are converted to ``onnx-integer`` and ``c``; the C is compiled for every
 variant that this machine runs, in every profile, and compared with outputs and inner tensors.
+
+``emulated``: the same on AArch64 and on Cortex-M boards, all emulated; see ``emulated.py``.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ from benchmarks.common import (
     markdown_table,
     write_json,
 )
-from benchmarks.exactness import c_code
+from benchmarks.exactness import c_code, emulated
 from benchmarks.exactness.compare import Tally, compare
 from benchmarks.exactness.inputs import PUBLISHED, quantized, random_integers
 from benchmarks.quantization.cases import Case, all_cases
@@ -52,7 +54,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 #: Profile to the runtime that computes it.
 RUNTIMES = {"tflm": "tflm", "litert": "litert-reference"}
 RANDOM, REAL = 200, 100
-PARTS = ("published", "emitted", "c")
+PARTS = ("published", "emitted", "c", "emulated")
 C_INPUTS = 200
 #: Inner tensors of emitted models are compared on so many of the inputs.
 INNER = 20
@@ -146,10 +148,13 @@ def table(rows: list[dict[str, Any]]) -> str:
     head += ["inner values", "different", "largest"]
     lines = []
     for row in rows:
+        names = [row["model"], row["profile"], row["runtime"]]
+        if "not_run" in row:
+            lines.append([*names, "0", f"not run: {row['not_run']}", *[""] * 5])
+            continue
         out, inner = row["outputs"], row["inner"]
         counts = [row["inputs"], out["values"], out["different"], inner["tensors"]]
         counts += [inner["values"], inner["different"], max(out["largest"], inner["largest"])]
-        names = [row["model"], row["profile"], row["runtime"]]
         lines.append([*names, *(f"{count:,}" for count in counts)])
     return markdown_table(head, lines)
 
@@ -159,7 +164,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[])
     parser.add_argument("--model", action="append", help="only these")
-    parser.add_argument("--inputs", type=int, help="inputs of emitted models (1000) and C (200)")
+    parser.add_argument("--inputs", type=int, help="inputs of emitted models (1000), C (200, 5)")
     parser.add_argument("--profile", action="append", help="arithmetic of C: only these")
     parser.add_argument("--shared", type=Path, default=default_shared())
     options = parser.parse_args()
@@ -193,6 +198,10 @@ def _measurements(
     if part == "emitted":
         return {n: lambda n=n: emitted(cases[n](), count or 1000, folder) for n in names}
     profiles = options.profile or c_code.PROFILES
+    if part == "emulated":
+        chosen = {name: cases[name] for name in names}
+        number = count or emulated.INPUTS
+        return emulated.measurements(shared, files, chosen, number, folder, profiles)
     number = count or C_INPUTS
     return {
         **{n: partial(c_code.published, n, shared, number, folder, profiles) for n in files},
