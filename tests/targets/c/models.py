@@ -13,6 +13,7 @@ from intaglio.passes.lower.to_integer import ToInteger
 from intaglio.targets.c.grouping import read_network
 from intaglio.targets.c.network import Network
 from intaglio.targets.tflite.read import read_tflite
+from tests.helpers import build_proto
 from tests.property.lowering_checks import Options, canonical, convert, run
 from tests.targets.c.harness import build
 from tests.targets.tflite.emission import random_feeds
@@ -51,7 +52,11 @@ def of_integer(integer, profile, name="model"):
 
 def of_float(path, options, name="model"):
     """A case from a float model, quantized on random numbers."""
-    proto = canonical(_bound(path))
+    return _of_proto(_bound(path), options, name)
+
+
+def _of_proto(model, options, name):
+    proto = canonical(model)
     rng = np.random.default_rng(0)
     feeds = {
         value.name: rng.random([d.dim_value for d in value.type.tensor_type.shape.dim], np.float32)
@@ -63,6 +68,11 @@ def of_float(path, options, name="model"):
 def of_sample(name, **options):
     """A case from a sample model."""
     return of_float(SAMPLES / name / f"{name}.onnx", Options(**options), name)
+
+
+def of_text(text, options, name="model", **weights):
+    """A case from a float graph in ONNX's text form, quantized on random numbers."""
+    return _of_proto(build_proto(text, **weights), options, name)
 
 
 def of_file(path, profile="tflm"):

@@ -11,8 +11,9 @@ import pytest
 
 from intaglio.targets.c.library import Library, Port
 from intaglio.targets.c.source import write_sources
+from tests.property.lowering_checks import Options
 from tests.targets.c.harness import STRICT, build, runs_here
-from tests.targets.c.models import of_file, of_sample
+from tests.targets.c.models import of_sample, of_text
 
 X86 = {
     "portable": ["-DMODEL_PORTABLE"],
@@ -39,16 +40,41 @@ ALLOWED_CALL = re.compile(
 )
 
 
+#: Functions that sample models do not have.
+FUNCTIONS = """
+(float[1,4,6,6] x) => (float y) {
+  a = Sigmoid (x)
+  b = Tanh (x)
+  c = Mul (a, b)
+  r = Resize <mode: string = "linear"> (c, , , sizes)
+  m = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (r)
+  g = ReduceMean <keepdims = 1> (m, axes)
+  s = Sub (m, g)
+  t = Reshape (s, shape)
+  u = Transpose <perm = [0, 2, 1]> (t)
+  p = MatMul (t, u)
+  y = Softmax (p)
+}"""
+
+
 @functools.cache
 def sources(name):
     """Files of a model, named ``model`` whatever it is."""
-    case = of_sample(name) if not hasattr(name, "stem") else of_file(name)
-    network = case.network
+    kind, _, activations = name.partition(" ")
+    options = Options(activations=activations or "int8")
+    if kind == "functions":
+        sizes = {"sizes": [1, 4, 12, 12], "axes": [2, 3], "shape": [1, 4, 36]}
+        arrays = {key: np.array(value, np.int64) for key, value in sizes.items()}
+        network = of_text(FUNCTIONS, options, **arrays).network
+    else:
+        network = of_sample(kind, activations=options.activations).network
     renamed = type(network)(**{**vars(network), "name": "model"})
     return write_sources(renamed), renamed
 
 
-@pytest.fixture(params=["digits", "spoken_digits", "superres"])
+@pytest.fixture(
+    params=["digits", "spoken_digits", "superres", "digits int16", "functions", "functions int16"]
+)
 def folder(request, tmp_path):
     written, _ = sources(request.param)
     for name, text in written.files.items():
