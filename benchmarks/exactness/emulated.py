@@ -82,11 +82,12 @@ def emitted(
         model = case()
         drawn = model.draw(0)
         shape = [1, *drawn.shape[1:]]
+        own = _input_name(model)
         bundle = intaglio.convert(
             model.model,
             targets=TARGETS,
-            calibration={model.input: drawn[:100]},
-            shapes={model.input: shape},
+            calibration={own: drawn[:100]},
+            shapes={own: shape},
             out=folder / f"{name}-{profile}",
             sets=[f"lower.profile={profile}"],
         )
@@ -95,6 +96,15 @@ def emitted(
         return bundle, np.concatenate([real, random_integers(spec, count - len(real))])
 
     return _by_profile(name, profiles, converted)
+
+
+def _input_name(case: Case) -> str:
+    """Name of the model's input: a case of a ``.tflite`` file has the name in a signature."""
+    if case.model.suffix != ".tflite":
+        return case.input
+    from ai_edge_litert.interpreter import Interpreter
+
+    return str(Interpreter(str(case.model)).get_input_details()[0]["name"])
 
 
 def _by_profile(

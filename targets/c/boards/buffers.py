@@ -56,4 +56,6 @@ def unpacked(
 def array_at(data: bytes, place: int, spec: Border) -> NDArray[Any]:
     """The array that begins ``place`` bytes into ``data``."""
     shape = tuple(int(d) for d in spec.shape)
-    return np.frombuffer(data, spec.dtype, int(np.prod(shape)), place).reshape(shape).copy()
+    values = np.frombuffer(data, spec.dtype, int(np.prod(shape)), place)
+    found: NDArray[Any] = values.reshape(shape).copy()
+    return found

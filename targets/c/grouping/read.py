@@ -130,8 +130,8 @@ class _Reading:
             self._grouped.add(node)
         except RefusedError as error:
             refusal = error.refusal(node)
-            remedy = refusal.remedy or _REMEDY
-            self._refusals.append(dataclasses.replace(refusal, remedy=remedy))
+            refusal.remedy = refusal.remedy or _REMEDY
+            self._refusals.append(refusal)
             self._refused.update(node.outputs)
 
     def _check_left_over(self) -> None:

