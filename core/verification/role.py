@@ -100,10 +100,22 @@ class RoleRun:
             for runtime in runtimes
         ]
 
+    def _warn_of_no_reference(self) -> None:
+        """Says so where nothing tells whether an artifact has the right bits."""
+        golden = self._prefix + REFERENCE_TARGET
+        names = {side.name for side in self._sides}
+        alone = {a.target for a in self._artifacts if self._bundle.opener(a).exact}
+        if golden not in names and alone - {REFERENCE_TARGET}:
+            self._report.warnings.append(
+                f"no bits were compared: the bundle has no {REFERENCE_TARGET}; convert with "
+                f"--target {REFERENCE_TARGET}, too"
+            )
+
     def compare(self, progress: Progress, layers: bool) -> None:
         """Runs everything and adds what it finds to the report."""
         by_name = {side.name: side for side in self._sides}
         pairs = self._pairs(by_name)
+        self._warn_of_no_reference()
         inner = self._layer_comparisons() if layers and self._source is not None else {}
         taps = self._tap_comparisons(pairs) if layers else []
         total = self._inputs.real + self._inputs.generated

@@ -200,7 +200,22 @@ def input_quantizations(bundle: Bundle, artifacts: Sequence[Artifact]) -> Quanti
                 continue  # Opening it for running reports that.
             for name, quantization in border_quantization(model).items():
                 found.setdefault(name, quantization)
+    for name, stated in _planned(bundle).items():
+        found.setdefault(name, stated)
     return found
+
+
+def _planned(bundle: Bundle) -> dict[str, TensorQuantization]:
+    """What the plan says of tensors, by name; of use where formats do not say it at the border."""
+    try:
+        tensors = (bundle.plan() or {}).get("tensors", {})
+        return {
+            name: TensorQuantization.from_dict(note["quantization"])
+            for name, note in tensors.items()
+            if note["quantization"] is not None
+        }
+    except (InputError, AttributeError, KeyError, TypeError, ValueError):
+        return {}  # A damaged plan matters to whoever replays it.
 
 
 def describe(error: Exception) -> str:

@@ -108,7 +108,9 @@ def _wrap(graph: ir.Graph, node: ir.Node) -> tuple[ir.Value, str]:
     replace_output(result, back.outputs[0])
     behind.replace_input_with(0, result)
     result.name = fresh_name(graph, f"{name}_nchw")
-    inherit_sources([last, first, behind, back], [node])
+    inherit_sources([first, behind, back], [node])
+    # It belongs to neither side: where it goes, its producer does not come from this node.
+    inherit_sources([last], [])
     return behind.outputs[0], name
 
 

@@ -51,6 +51,10 @@ def cmake_lists(names: Sequence[str]) -> str:
 cmake_minimum_required(VERSION 3.10)
 project({names[0]} C)
 
+if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+  set(CMAKE_BUILD_TYPE Release)
+endif()
+
 add_library({names[0]} STATIC
 {files})
 target_include_directories({names[0]} PUBLIC ${{CMAKE_CURRENT_SOURCE_DIR}})

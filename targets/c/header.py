@@ -9,6 +9,7 @@ from intaglio.targets.c.lifetimes import Layout
 from intaglio.targets.c.literals import c_type
 from intaglio.targets.c.naming import Names, comment_text, identifier
 from intaglio.targets.c.network import Network, Tensor
+from intaglio.targets.c.variants import BY_NAME
 
 #: Results of the function.
 ERRORS = (
@@ -68,12 +69,7 @@ def header(network: Network, layouts: Mapping[str, Layout], guards: Guards) -> s
         *_described(upper, "INPUT", network.inputs, inputs),
         *_described(upper, "OUTPUT", network.outputs, outputs),
     ]
-    sizes = guards.choose(
-        [
-            (name, f"#define {upper}_ARENA_BYTES {max(16, layout.plan.bytes)}")
-            for name, layout in layouts.items()
-        ]
-    )
+    sizes = guards.choose([(name, _arena(upper, name, layouts)) for name in layouts])
     codes = "\n".join(
         f"#define {upper}_{name} {value} /* {meaning} */" for name, value, meaning in ERRORS
     )
@@ -112,6 +108,27 @@ extern "C" {{
 
 #endif
 """
+
+
+def _arena(upper: str, variant: str, layouts: Mapping[str, Layout]) -> str:
+    """The arena of a variant.
+
+    A library is often built for one x86 or AArch64 processor and its caller for another: they have
+    memory enough to agree on the largest arena.
+    """
+    own = max(16, layouts[variant].plan.bytes)
+    most = max(
+        own,
+        *(layout.plan.bytes for name, layout in layouts.items() if BY_NAME[name].roomy),
+        layouts["portable"].plan.bytes,
+    )
+    alone = f"#define {upper}_ARENA_BYTES {own}"
+    common = f"#define {upper}_ARENA_BYTES {most}"
+    if BY_NAME[variant].roomy or alone == common:
+        return common
+    if variant == "portable":
+        return f"#if defined(__x86_64__) || defined(__aarch64__)\n{common}\n#else\n{alone}\n#endif"
+    return alone
 
 
 def _described(upper: str, word: str, tensors: Sequence[Tensor], names: Sequence[str]) -> list[str]:

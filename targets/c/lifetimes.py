@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from intaglio.targets.c.kernels.base import Implementation
 from intaglio.targets.c.kernels.choose import implement, implement_within
@@ -11,8 +12,13 @@ from intaglio.targets.c.memory import Buffer, Plan, live_bytes, plan_memory
 from intaglio.targets.c.network import Network, Tensor
 from intaglio.targets.c.variants import BY_NAME
 
-#: An arena may be this much larger than the live tensors at their peak, for scratch memory.
-_ALLOWANCE = 1.05
+#: How much larger than the live tensors at their peak an arena may be, for scratch memory.
+_SHARE = 0.05
+#: So many bytes it may be in any case, with ``balanced``: 5 % of a kilobyte hold no kernel.
+_FLOOR = 768
+
+Memory = Literal["balanced", "small", "fast"]
+
 #: Scratch memory up to this lies on the stack of a processor that has large ones.
 _STACK_BYTES = 1 << 16
 
@@ -41,7 +47,7 @@ class Layout:
     slower: tuple[str, ...] = ()
 
 
-def lay_out(network: Network, variant: str, *, spend: bool = False) -> Layout:
+def lay_out(network: Network, variant: str, memory: Memory = "balanced") -> Layout:
     """Chooses kernels and places tensors.
 
     Kernels are asked twice: with no scratch memory to spare, which tells what shares memory, then
@@ -51,16 +57,17 @@ def lay_out(network: Network, variant: str, *, spend: bool = False) -> Layout:
     Args:
         network: The network.
         variant: Name of the processor.
-        spend: Take the fastest kernels, even if their scratch memory enlarges the arena.
+        memory: ``small`` keeps the arena within 5 % of the live tensors, ``balanced`` within 5 %
+            or 768 bytes, whichever is more; ``fast`` takes the fastest kernels whatever they need.
 
     Returns:
         The layout.
     """
     roomy = BY_NAME[variant].roomy
-    select = implement if spend or roomy else implement_within
+    select = implement if memory == "fast" or roomy else implement_within
     spans = lifetimes(network)
     peak = live_peak(network)
-    limit = int(peak * _ALLOWANCE)
+    limit = peak + max(int(peak * _SHARE), 0 if memory == "small" or roomy else _FLOOR)
     frugal = [implement(layer, variant, 0) for layer in network.layers]
     live = live_bytes(_tensor_buffers(spans, _shared(network, spans, frugal)), len(network.layers))
     best: Layout | None = None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import field_validator
 
 from intaglio.targets.base import TargetConfig
+from intaglio.targets.c.lifetimes import Memory
 from intaglio.targets.c.naming import identifier
 from intaglio.targets.c.variants import VARIANTS
 
@@ -21,13 +22,14 @@ class CConfig(TargetConfig):
             ``neon``, ``dsp``, by commas; plain C (``portable``) is always there. Fewer make
             smaller files.
         prefix: Name of the files and functions; the name of the model's file where empty.
-        memory: ``small`` keeps the arena within 5 % of the tensors that live at once, and takes a
-            slower kernel where the fastest needs more; ``fast`` always takes the fastest.
+        memory: Kernels work faster with scratch memory. ``balanced`` lets the arena grow by 5 % of
+            the tensors that live at once, or by 768 bytes where that is more, and takes a slower
+            kernel where the fastest needs more; ``small`` by 5 % alone; ``fast`` takes the fastest.
     """
 
     variants: tuple[str, ...] = _NAMES
     prefix: str = ""
-    memory: Literal["small", "fast"] = "small"
+    memory: Memory = "balanced"
 
     @field_validator("variants", mode="before")
     @classmethod

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from intaglio.targets.c.arrays import ArrayStore, definition
 from intaglio.targets.c.guards import Guards
 from intaglio.targets.c.header import header
-from intaglio.targets.c.lifetimes import Layout, lay_out
+from intaglio.targets.c.lifetimes import Layout, Memory, lay_out
 from intaglio.targets.c.network import Network
 from intaglio.targets.c.program import program
 from intaglio.targets.c.variants import VARIANTS
@@ -42,21 +42,21 @@ class Sources:
 
 
 def write_sources(
-    network: Network, variants: Collection[str] | None = None, *, spend: bool = False
+    network: Network, variants: Collection[str] | None = None, memory: Memory = "balanced"
 ) -> Sources:
     """Writes a network.
 
     Args:
         network: The network.
         variants: Names of the processors to have kernels for; None for all. ``portable`` always is.
-        spend: Take the fastest kernels, even if their scratch memory enlarges the arena.
+        memory: What may be spent on scratch memory, see :func:`.lifetimes.lay_out`.
 
     Returns:
         The files ``<name>.c``, ``<name>.h`` and ``<name>_weights.c``, and what they need.
     """
     wanted = {v.name for v in VARIANTS} if variants is None else {*variants, "portable"}
     guards = Guards(network.name.upper(), wanted)
-    layouts = {v.name: lay_out(network, v.name, spend=spend) for v in guards.variants}
+    layouts = {v.name: lay_out(network, v.name, memory) for v in guards.variants}
     store = ArrayStore(network.name)
     code = program(network, layouts, guards, store, ATTRIBUTES)
     return Sources(

@@ -71,9 +71,7 @@ class C(Target):
             network = self._grouped(prepared, role).network
             if network is None:
                 raise InternalError(f"'{role}' was not checked")
-            written = write_sources(
-                network, self._options.variants, spend=self._options.memory == "fast"
-            )
+            written = write_sources(network, self._options.variants, self._options.memory)
             for name, text in written.files.items():
                 (folder / name).write_text(text, encoding="utf-8", newline="\n")
             data = record(network, written.layouts, written.constant_bytes)

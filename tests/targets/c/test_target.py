@@ -65,8 +65,8 @@ def test_a_wrong_layer_is_named(tmp_path, monkeypatch):
 
     right = target.write_sources
 
-    def wrong(network, variants, **options):
-        written = right(network, variants, **options)
+    def wrong(network, variants, memory):
+        written = right(network, variants, memory)
         name = "digits_weights.c"
         pattern = r"(?<=digits__relu2_)(\w*\[\d+\] = \{\n\s*)(-?\d+)"
         text, count = re.subn(
