@@ -41,8 +41,12 @@ def is_running(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    stat = Path(f"/proc/{pid}/stat")
-    return not (stat.exists() and ") Z " in stat.read_text())
+    stat, threads = Path(f"/proc/{pid}/stat"), Path(f"/proc/{pid}/task")
+    # A process is a zombie as soon as its first thread is; its parent hears of it after the last.
+    try:
+        return ") Z " not in stat.read_text() or len(list(threads.iterdir())) > 1
+    except FileNotFoundError:
+        return not Path("/proc/self").exists()
 
 
 def wait_until_gone(pid: int, seconds: float = 10.0) -> bool:
