@@ -127,7 +127,7 @@ def _fitting_batch(contestant: Contestant) -> int:
     count = 1
     while True:
         once = min(contestant.batch(count).processor for _ in range(3))
-        wanted = max(1, round(_SAMPLE_S / max(once, 1e-9)))
+        wanted = max(1, round(_SAMPLE_S / max(once, 1e-7)))
         # A call has its own cost, which small batches measure: grow until it does not matter.
         if wanted <= 2 * count:
             return min(wanted, 2 * count)

@@ -26,7 +26,7 @@ def with_c(tmp_path_factory, cli, digits, digits_data):
 
 
 def test_times_stand_in_a_table_with_the_machine(cli, converted):
-    done = cli("bench", converted[0], "--runs", 3)
+    done = cli("bench", converted[0], "--runs", 3, env={"COLUMNS": "220"})
 
     assert done.code == 0, done.err
     lines = done.out.splitlines()
@@ -50,7 +50,7 @@ def test_what_cannot_run_is_told_with_the_reason(cli, converted, tmp_path):
     broken = tmp_path / "broken"
     shutil.copytree(converted[0], broken)
     (broken / "onnx-qdq" / "model.onnx").write_bytes(b"")
-    done = cli("bench", broken, "--runs", 2)
+    done = cli("bench", broken, "--runs", 2, env={"COLUMNS": "220"})
 
     assert done.code == 0
     assert "onnx-qdq not timed: onnxruntime refuses" in done.out
@@ -58,7 +58,17 @@ def test_what_cannot_run_is_told_with_the_reason(cli, converted, tmp_path):
 
 @has_boards
 def test_a_board_gives_instructions_and_memory(cli, with_c):
-    done = cli("bench", with_c, "--board", "cortex-m4", "--board", "cortex-m55", "--runs", 1)
+    done = cli(
+        "bench",
+        with_c,
+        "--board",
+        "cortex-m4",
+        "--board",
+        "cortex-m55",
+        "--runs",
+        1,
+        env={"COLUMNS": "220"},
+    )
 
     assert done.code == 0, done.err
     rows = [line for line in done.out.splitlines() if line.startswith("c/digits.c")]
@@ -89,7 +99,7 @@ def test_other_bits_on_a_board_end_with_exit_code_5(cli, with_c, monkeypatch):
 
     right = commands.bench_boards
     monkeypatch.setattr(commands, "bench_boards", wrong)
-    done = cli("bench", with_c, "--board", "cortex-m4", "--runs", 1)
+    done = cli("bench", with_c, "--board", "cortex-m4", "--runs", 1, env={"COLUMNS": "220"})
 
     assert done.code == 5
     assert "3 values differ" in done.out
@@ -105,7 +115,7 @@ def test_other_bits_on_a_board_end_with_exit_code_5(cli, with_c, monkeypatch):
     ],
 )
 def test_what_makes_no_sense_is_refused(cli, converted, arguments, said):
-    done = cli("bench", converted[0], *arguments)
+    done = cli("bench", converted[0], *arguments, env={"COLUMNS": "220"})
 
     assert done.code == 2
     assert said in done.err
@@ -113,7 +123,7 @@ def test_what_makes_no_sense_is_refused(cli, converted, arguments, said):
 
 def test_without_the_toolchain_the_packages_are_named(cli, with_c, monkeypatch):
     monkeypatch.setattr("shutil.which", lambda *_, **__: None)
-    done = cli("bench", with_c, "--board", "cortex-m4")
+    done = cli("bench", with_c, "--board", "cortex-m4", env={"COLUMNS": "220"})
 
     assert done.code == 6
     assert "apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm" in done.err

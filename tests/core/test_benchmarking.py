@@ -60,13 +60,14 @@ def test_contestants_take_turns_in_rounds():
     assert all(len(found[name].samples) == 20 for name in "ab")
 
 
-@pytest.mark.parametrize(("seconds", "batch"), [(1e-6, 1000), (1e-4, 10), (2e-3, 1), (0.0, 10_000)])
+# The contestant's processor works half of the time.
+@pytest.mark.parametrize(("seconds", "batch"), [(1e-6, 2000), (1e-4, 20), (2e-3, 1), (0.0, 10_000)])
 def test_batches_fill_about_a_millisecond(seconds, batch):
     log = []
     found = time_in_turns({"a": Fake(seconds, log)}, samples=3, seconds=1e9)
 
     assert found["a"].batch == batch
-    assert log[4:] == [("", batch)] * 3
+    assert log[-3:] == [("", batch)] * 3
 
 
 def test_slow_contestants_give_fewer_samples_but_at_least_one():

@@ -17,7 +17,7 @@ FOLDERS = {
     "fitting": "intaglio/fitting",
     "cli": "intaglio/cli",
 }
-SHIPPED = {".py", ".toml", ".j2", ".css", ".html", ".js", ".typed"}
+SHIPPED = {".py", ".toml", ".j2", ".css", ".html", ".js", ".typed", ".c", ".h", ".ld"}
 
 
 @pytest.fixture(scope="module")
