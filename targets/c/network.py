@@ -153,6 +153,49 @@ class Convolution(Layer):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class TrainedConvolution(Layer):
+    """A convolution of int8 with int16 weights that may change: ``rescale(sum (x - z) * w + bias)``.
+
+    ``inputs[1]`` holds the weights: int16 ``[O, kh, kw, I / groups]``, a constant, or a tensor in
+    memory that training changes. ``inputs[2]``, where there is one, is a bias that is trained:
+    int32 ``[O]``, added to ``bias``. The output is int8, or int32 where a loss reads it. Fully
+    connected layers are convolutions of one row, as in :class:`Convolution`.
+
+    Attributes:
+        window: Geometry.
+        bias: int64 ``[O]``, the part that does not change.
+        rescale: From accumulator to result, one for all channels or one for each.
+        groups: Number of groups; depthwise where it equals the input's channels.
+        limit: No weight exceeds this magnitude, probes included.
+        wide: The accumulator needs 64 bits for some weights within the limit; else
+            ``K * limit * 255 + |bias| < 2^31``, for any weights.
+    """
+
+    window: Window
+    bias: NDArray[np.int64]
+    rescale: Rescale
+    groups: int = 1
+    limit: int = 32767
+    wide: bool = False
+
+    @property
+    def weights_shape(self) -> tuple[int, ...]:
+        """``O, kh, kw, I / groups``."""
+        return self.inputs[1].shape
+
+    @property
+    def is_depthwise(self) -> bool:
+        """Whether every output channel reads one input channel."""
+        return self.groups > 1 and self.weights_shape[3] == 1
+
+    @property
+    def macs(self) -> int:
+        """Multiplications of one inference, padding included."""
+        rows, columns, _ = self.window.result
+        return rows * columns * math.prod(self.weights_shape)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class TransposedConvolution(Layer):
     """The gradient of a convolution as a layer; ``y[i*stride + k*dilation - pad] += x[i] * w[k]``.
 
