@@ -154,7 +154,7 @@ class Convolution(Layer):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrainedConvolution(Layer):
-    """A convolution of int8 with int16 weights that may change: ``rescale(sum (x - z) * w + bias)``.
+    """int8 convolution with int16 weights that may change: ``rescale(sum (x - z) * w + bias)``.
 
     ``inputs[1]`` holds the weights: int16 ``[O, kh, kw, I / groups]``, a constant, or a tensor in
     memory that training changes. ``inputs[2]``, where there is one, is a bias that is trained:
