@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Container, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,12 @@ def shared_folder() -> Path | None:
     named = os.environ.get("INTAGLIO_SHARED")
     folder = Path(named) if named else Path(__file__).resolve().parents[2] / "shared"
     return folder if folder.is_dir() else None
+
+
+def slow_as_long(paths: Iterable[Path], slow: Container[str]) -> list[Any]:
+    """Parameters of a test of one model each: those of ``slow`` (file stems) run with -m long."""
+    marks = {True: (pytest.mark.long,), False: ()}
+    return [pytest.param(path, marks=marks[path.stem in slow]) for path in paths]
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import pytest
 import intaglio
 from intaglio.passes.lower.integer_only import find_float_tensors
 from intaglio.targets.onnx.read import read_onnx
-from tests.conftest import shared_folder
+from tests.conftest import shared_folder, slow_as_long
 
 #: Size of an open image dimension: small, since what is tested is that it works.
 SIZE = 24
@@ -20,12 +20,16 @@ SAMPLES = 4
 BYTES = frozenset({"mnist8_cntk", "ultraface_RFB-320_nopost", "yunet_n_320_320"})
 
 
+#: Conversion takes over ten seconds.
+SLOW = frozenset({"ultraface_RFB-320_nopost", "yunet_n_320_320"})
+
+
 def _models() -> list[Path]:
     folder = shared_folder()
     return [] if folder is None else sorted((folder / "zoo").glob("*.onnx"))
 
 
-@pytest.mark.parametrize("path", _models(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", slow_as_long(_models(), SLOW), ids=lambda path: path.stem)
 def test_model_of_the_zoo_converts_and_verifies(path, tmp_path):
     model = read_onnx(path)
     generator = np.random.default_rng(0)

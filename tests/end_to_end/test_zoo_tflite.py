@@ -8,7 +8,7 @@ import pytest
 import intaglio
 from intaglio.errors import UnsupportedError
 from intaglio.targets.reading import read_model
-from tests.conftest import shared_folder
+from tests.conftest import shared_folder, slow_as_long
 
 SAMPLES = 2
 #: Refused, with the names of its custom operators.
@@ -25,6 +25,10 @@ def _models():
     return [path for path in found if path.stem != REFUSED]
 
 
+#: Conversion takes over ten seconds.
+SLOW = frozenset({"ultraface_RFB-320_nopost", "selfie_segmentation"})
+
+
 def _samples(path):
     low, high = RANGES.get(path.stem, (0, 1))
     generator = np.random.default_rng(0)
@@ -36,7 +40,7 @@ def _samples(path):
     }
 
 
-@pytest.mark.parametrize("path", _models(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", slow_as_long(_models(), SLOW), ids=lambda path: path.stem)
 def test_model_of_the_zoo_converts_and_verifies(path, tmp_path):
     samples = _samples(path)
     quantized = read_model(path).graph.inputs[0].dtype.is_integer()
