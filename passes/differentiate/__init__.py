@@ -1,0 +1,1 @@
+"""Backpropagation as a graph: the training graph of a float model in plain standard ONNX."""
