@@ -22,6 +22,7 @@ from intaglio.fitting.layers import Layer, array_of, find_layers, planned_scheme
 from intaglio.passes.base import APPROXIMATE, Change, Outcome, PassConfig, Skip, outcome
 from intaglio.passes.marks import ALREADY_QUANTIZED, is_done, is_quantized, mark_done
 from intaglio.passes.provenance import source_name
+from intaglio.passes.train.marks import get_trained
 from intaglio.transforms.rounding import round_to_gram
 
 #: Sums of the layers that are looked at together may take so many bytes.
@@ -75,9 +76,13 @@ class RoundWeights(DataPass):
         skips = [Skip(source_name(node), reason) for node, reason in left_out]
         planned = []
         for layer in layers:
-            if planned_scheme(layer) is None:
+            scheme = planned_scheme(layer)
+            if scheme is None:
                 continue
-            if moment_bytes(layer) > LAYER_BYTES:
+            if get_trained(layer.node) is not None:
+                reason = "its weights train: they are rounded to the nearest"
+                skips.append(Skip(source_name(layer.node), reason))
+            elif moment_bytes(layer) > LAYER_BYTES:
                 reason = (
                     f"its columns of {layer.columns:,} elements need {moment_bytes(layer) >> 20:,} "
                     "MiB of moments; its weights are rounded to the nearest"

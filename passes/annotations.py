@@ -17,6 +17,8 @@ RANGE_KEY = "intaglio.range"
 EXTREMES_KEY = "intaglio.extremes"
 QUANTIZATION_KEY = "intaglio.quantization"
 PRECISION_KEY = "intaglio.precision"
+#: See :mod:`intaglio.passes.quantize.weight_grid`.
+GRID_KEY = "intaglio.grid"
 VALUE_KEY = "intaglio.value"
 LAYOUT_KEY = "intaglio.layout"
 
@@ -114,5 +116,5 @@ def all_values(model: ir.Model) -> Iterator[ir.Value]:
 def clear_annotations(model: ir.Model) -> None:
     """Removes every note from the values of ``model``."""
     for value in all_values(model):
-        for key in (RANGE_KEY, EXTREMES_KEY, QUANTIZATION_KEY, PRECISION_KEY):
+        for key in (RANGE_KEY, EXTREMES_KEY, QUANTIZATION_KEY, PRECISION_KEY, GRID_KEY):
             value.metadata_props.pop(key, None)

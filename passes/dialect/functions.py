@@ -19,10 +19,13 @@ from intaglio.passes.dialect import (
     convolution,
     elementwise,
     lookup,
+    losses,
     pooling,
     rescale,
     resize,
+    sixteen_bit_weights,
     softmax,
+    training,
     wide_moves,
 )
 from intaglio.passes.dialect.specification import (
@@ -56,10 +59,13 @@ SPECIFICATIONS: Mapping[str, FunctionSpecification] = MappingProxyType(
             elementwise,
             lookup,
             convolution,
+            sixteen_bit_weights,
             pooling,
             wide_moves,
             softmax,
             resize,
+            training,
+            losses,
         )
         for specification in module.SPECIFICATIONS
     }

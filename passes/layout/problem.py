@@ -196,6 +196,11 @@ def view_perm(node: ir.Node) -> Permutation | None:
     return None if found is None or normalize(Layout(found), start) is None else found
 
 
+def _is_trained_weight(value: ir.Value) -> bool:
+    """Whether an input is the kernel of a convolution: it has four axes, and is no image."""
+    return any(use.node.op_type == "ConvInteger8By16" and use.idx == 1 for use in value.uses())
+
+
 def move_weight(value: ir.Value) -> int:
     """How dear it is to move an element of ``value``."""
     return _ACCUMULATOR_COST if value.dtype in _ACCUMULATORS else 1
@@ -240,6 +245,7 @@ class Problem:
 
     def _border_unit(self, value: ir.Value, as_it_is: Assignment) -> Unit:
         free = self._free_border and get_layout(value) == "NCHW" and constant(value) is None
+        free = free and not _is_trained_weight(value)
         unit = Unit(None, None, as_it_is, value if free else None)
         self.units.append(unit)
         return unit

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
-from intaglio.passes.canonicalize.editing import integer
+from intaglio.passes.canonicalize.editing import constant, integer
 from intaglio.passes.layout.layouts import Layout, Shuffle, full, identity
 from intaglio.passes.layout.rules import Assignment, Rule, dims_of, is_absent, rank_of
 
@@ -22,10 +22,13 @@ class Product(Rule):
 
     Args:
         zero_points: Inputs that are zero points: one number each.
+        given_matrix: Whether a computed matrix is taken as it comes: weights that train are no
+            constant, and nobody reorders them at every step.
     """
 
-    def __init__(self, zero_points: tuple[int, ...] = ()) -> None:
+    def __init__(self, zero_points: tuple[int, ...] = (), *, given_matrix: bool = False) -> None:
         self._zero_points = zero_points
+        self._given_matrix = given_matrix
 
     def by_input(
         self, node: ir.Node, index: int, layout: Layout | None, current: Assignment
@@ -39,9 +42,9 @@ class Product(Rule):
             if matrix.perm != (0, 1):
                 return None
             lead = full(current.inputs[0], rank_of(node.inputs[0]) or 2)
-            return _assemble(node, lead, matrix.shuffle(rows), matrix.shuffle(columns))
+            return self._assemble(node, lead, matrix.shuffle(rows), matrix.shuffle(columns))
         data = full(layout, rank_of(node.inputs[0]) or 2)
-        return _assemble(
+        return self._assemble(
             node, data, data.shuffle(data.rank - 1), full(current.inputs[1], 2).shuffle(columns)
         )
 
@@ -53,12 +56,20 @@ class Product(Rule):
             return None
         rows, _ = _matrix_axes(node)
         result = full(layout, rank_of(node.outputs[0]) or 2)
-        return _assemble(
+        return self._assemble(
             node,
             result,
             full(current.inputs[1], 2).shuffle(rows),
             result.shuffle(result.rank - 1),
         )
+
+    def _assemble(
+        self, node: ir.Node, lead: Layout, rows: Shuffle | None, columns: Shuffle | None
+    ) -> Assignment | None:
+        given = self._given_matrix and constant(node.inputs[1]) is None
+        if given and (rows is not None or columns is not None):
+            return None
+        return _assemble(node, lead, rows, columns)
 
     def _has_form(self, node: ir.Node) -> bool:
         data, matrix, result = (
@@ -130,4 +141,5 @@ STANDARD: Mapping[str, Rule] = {
 FUNCTIONS: Mapping[str, Rule] = {
     "MatMulInteger16": Product(),
     "MatMulInteger16By16": Product(),
+    "MatMulInteger8By16": Product((2,), given_matrix=True),
 }

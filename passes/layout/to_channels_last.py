@@ -32,6 +32,7 @@ _FUNCTIONS = frozenset(
     {
         "AveragePoolInteger",
         "ConvInteger16",
+        "ConvInteger8By16",
         "ConvTransposeInteger",
         "ConvTransposeInteger16",
         "DepthToSpaceInteger16",

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from intaglio.passes.annotations import get_quantization, set_quantization, set_source_value
 from intaglio.passes.dialect.functions import DOMAIN, SPECIFICATIONS
@@ -119,13 +120,34 @@ class Builder:
         Returns:
             The initializer's value.
         """
-        data = np.ascontiguousarray(np.asarray(array, dtype=dtype)).reshape(np.shape(array))
+        data = _contiguous(array, dtype)
         key = (data.tobytes(), dtype, data.shape, quantization) if data.size <= 16 else None
         if key is not None and key in self._constants:
             return self._constants[key]
         if data.size == 1 and quantization is None:
             number = str(data.reshape(-1)[0]).replace("-", "minus_")
             name = f"{dtype}_{number}" + ("" if data.ndim == 0 else "_" + "x".join("1" * data.ndim))
+        value = self._initializer(data, name, quantization)
+        if key is not None:
+            self._constants[key] = value
+        return value
+
+    def parameter(
+        self, array: Any, dtype: str, name: str, quantization: TensorQuantization
+    ) -> ir.Value:
+        """An initializer that training changes: nobody shares it, its promised name is kept.
+
+        Args:
+            array: The numbers.
+            dtype: numpy name of the element type.
+            name: Its name, promised before.
+            quantization: What the integers mean.
+        """
+        return self._initializer(_contiguous(array, dtype), name, quantization)
+
+    def _initializer(
+        self, data: NDArray[Any], name: str, quantization: TensorQuantization | None
+    ) -> ir.Value:
         name = self.reserve(name)
         tensor = ir.tensor(data, name=name)
         value = ir.Value(
@@ -137,8 +159,6 @@ class Builder:
         self.initializers[name] = value
         if quantization is not None:
             set_quantization(value, quantization)
-        if key is not None:
-            self._constants[key] = value
         return value
 
     def op(
@@ -321,6 +341,11 @@ def _too_small(error: ValueError) -> tuple[str, str]:
         f"its output range is far too small for its inputs ({error})",
         "calibrate with data that the layer answers to, or remove the dead layer",
     )
+
+
+def _contiguous(array: Any, dtype: str) -> NDArray[Any]:
+    flat = np.ascontiguousarray(np.asarray(array, dtype=dtype))
+    return np.asarray(flat.reshape(np.shape(array)))
 
 
 def onnx_type(dtype: str) -> int:

@@ -14,8 +14,17 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from intaglio.passes.lower.builder import Quantized
+from intaglio.passes.lower.products import (
+    CONVOLUTION_ATTRIBUTES,
+    bias_codes,
+    chosen_attributes,
+    largest_reach,
+    zero_constant,
+)
 from intaglio.passes.lower.refused import RefusedError
-from intaglio.passes.lower.unit import Constant, Scope, Unit, attribute
+from intaglio.passes.lower.trained_products import lower_trained_conv, lower_trained_matrix
+from intaglio.passes.lower.unit import Scope, Unit, attribute
+from intaglio.passes.train.marks import get_trained
 from intaglio.transforms.fixed_point import (
     REAL_ACCUMULATOR_LIMIT,
     WIDE_ACCUMULATOR_LIMIT,
@@ -23,7 +32,7 @@ from intaglio.transforms.fixed_point import (
 )
 from intaglio.transforms.scales import TensorQuantization, accumulator_bound
 
-_CONV_ATTRIBUTES = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
+_CONV_ATTRIBUTES = ("auto_pad", *CONVOLUTION_ATTRIBUTES)
 _TRANSPOSE_ATTRIBUTES = ("dilations", "group", "output_padding", "pads", "strides")
 
 INT32_LIMIT = 2**31
@@ -34,9 +43,12 @@ SINGLE_LIMIT = 3 << 30
 def lower_conv(scope: Scope, unit: Unit) -> ir.Value:
     """Conv by ConvInteger, or ConvInteger16 for int16 activations."""
     node, builder = unit.node, scope.builder
+    trained = get_trained(node)
+    if trained is not None:
+        return lower_trained_conv(scope, unit, trained)
     source = scope.tensor(node.inputs[0])
     codes, scheme = _weight(scope, node, channel_axis=0)
-    attributes = _attributes(node, _CONV_ATTRIBUTES)
+    attributes = chosen_attributes(node, _CONV_ATTRIBUTES)
     weight = builder.constant(codes, "int8", f"{unit.name}_weight", scheme)
     if source.dtype == "int16":
         _require_symmetric(source, scheme)
@@ -46,9 +58,9 @@ def lower_conv(scope: Scope, unit: Unit) -> ir.Value:
             "ConvInteger16", [source.value, weight], "int64", f"{unit.name}_products", attributes
         )
     else:
-        inputs = [source.value, weight, _zero(scope, source.zero_point)]
+        inputs = [source.value, weight, zero_constant(scope, source.zero_point)]
         if scheme.zero_point[0] != 0:
-            inputs.append(_zero(scope, scheme.zero_point[0]))
+            inputs.append(zero_constant(scope, scheme.zero_point[0]))
         [acc] = builder.op("ConvInteger", inputs, "int32", f"{unit.name}_products", attributes)
     channels = codes.shape[0]
     group = int(attribute(node, "group", 1))
@@ -68,14 +80,14 @@ def lower_conv_transpose(scope: Scope, unit: Unit) -> ir.Value:
     if "output_shape" in node.attributes or _auto_pad(node) != "NOTSET":
         raise RefusedError("output_shape and auto_pad have no integer form", "state pads instead")
     group = int(attribute(node, "group", 1))
-    attributes = _attributes(node, _TRANSPOSE_ATTRIBUTES)
+    attributes = chosen_attributes(node, _TRANSPOSE_ATTRIBUTES)
     weight = builder.constant(codes, "int8", f"{unit.name}_weight", scheme)
     if source.dtype == "int16":
         _require_symmetric(source, scheme)
         operator, inputs, dtype = "ConvTransposeInteger16", [source.value, weight], "int64"
     else:
         _require_zero(scheme)
-        inputs = [source.value, weight, _zero(scope, source.zero_point)]
+        inputs = [source.value, weight, zero_constant(scope, source.zero_point)]
         operator, dtype = "ConvTransposeInteger", "int32"
     [acc] = builder.op(operator, inputs, dtype, f"{unit.name}_products", attributes)
     channels = codes.shape[1] * group
@@ -98,6 +110,9 @@ def lower_gemm(scope: Scope, unit: Unit) -> ir.Value:
     if attribute(node, "transA", 0):
         raise RefusedError("a transposed first operand has no integer form", "transpose it before")
     transposed = bool(attribute(node, "transB", 0))
+    trained = get_trained(node)
+    if trained is not None:
+        return lower_trained_matrix(scope, unit, trained, transposed=transposed)
     codes, scheme = _weight(scope, node, channel_axis=0 if transposed else 1)
     return _fully_connected(scope, unit, codes.T if transposed else codes, scheme)
 
@@ -105,6 +120,9 @@ def lower_gemm(scope: Scope, unit: Unit) -> ir.Value:
 def lower_matmul(scope: Scope, unit: Unit) -> ir.Value:
     """MatMul by MatMulInteger; the second operand may be constant or computed."""
     node, builder = unit.node, scope.builder
+    trained = get_trained(node)
+    if trained is not None:
+        return lower_trained_matrix(scope, unit, trained, transposed=False)
     if scope.constant(node.inputs[1]) is not None:
         rank = scope.constant(node.inputs[1]).real.ndim  # type: ignore[union-attr]
         codes, scheme = _weight(scope, node, channel_axis=rank - 1)
@@ -116,13 +134,13 @@ def lower_matmul(scope: Scope, unit: Unit) -> ir.Value:
         second = builder.int16(second, f"{unit.name}_second")
     shape = node.inputs[0].shape if node.inputs[0] is not None else None
     inner = shape[-1] if shape is not None and len(shape) else None
-    reach = _reach(first) * _reach(second)
+    reach = largest_reach(first) * largest_reach(second)
     limit = WIDE_ACCUMULATOR_LIMIT if wide else INT32_LIMIT
     if isinstance(inner, int) and inner * reach >= limit:
         raise RefusedError(f"the sum of {inner} products does not fit {'int48' * wide or 'int32'}")
     inputs = [first.value, second.value]
     if not wide:
-        inputs += [_zero(scope, first.zero_point), _zero(scope, second.zero_point)]
+        inputs += [zero_constant(scope, first.zero_point), zero_constant(scope, second.zero_point)]
     operator, dtype = ("MatMulInteger16By16", "int64") if wide else ("MatMulInteger", "int32")
     [acc] = builder.op(operator, inputs, dtype, f"{unit.name}_products")
     factors = (first.scale, second.scale)
@@ -148,9 +166,9 @@ def _fully_connected(
             "MatMulInteger16", [source.value, weight], "int64", f"{unit.name}_products"
         )
     else:
-        inputs = [source.value, weight, _zero(scope, source.zero_point)]
+        inputs = [source.value, weight, zero_constant(scope, source.zero_point)]
         if scheme.zero_point[0] != 0:
-            inputs.append(_zero(scope, scheme.zero_point[0]))
+            inputs.append(zero_constant(scope, scheme.zero_point[0]))
         [acc] = builder.op("MatMulInteger", inputs, "int32", f"{unit.name}_products")
     if codes.ndim == 1:
         # A vector gives one number a row; it has no axis of channels.
@@ -205,7 +223,7 @@ def _finish(
     """
     builder = scope.builder
     dtype = "int64" if source.dtype == "int16" else "int32"
-    bias = _bias_codes(scope, unit, source, scheme, channels)
+    bias = bias_codes(scope, unit, source, scheme, channels)
     bound = _prove_fitting(source, scheme, rows.reshape(-1, channels, rows.shape[-1]), bias)
     if bias.any():
         constant = builder.constant(bias.reshape(channel_shape), dtype, f"{unit.name}_bias")
@@ -274,45 +292,6 @@ def _prove_fitting(
     return bound
 
 
-def _reach(source: Quantized) -> int:
-    """Largest magnitude of ``q - zero point``."""
-    quantization = source.quantization
-    return max(quantization.maximum - source.zero_point, source.zero_point - quantization.minimum)
-
-
-def _bias_codes(
-    scope: Scope, unit: Unit, source: Quantized, scheme: TensorQuantization, channels: int
-) -> NDArray[np.int64]:
-    """Integer bias at ``s_x * s_w``, one a channel (zeros where there is none)."""
-    value = unit.node.inputs[2] if len(unit.node.inputs) > 2 else None
-    if value is None:
-        return np.zeros(channels, np.int64)
-    constant: Constant | None = scope.constant(value)
-    if constant is None:
-        raise RefusedError("its bias is computed, not a constant")
-    if constant.real.size != 1 and constant.real.shape[-1] != constant.real.size:
-        raise RefusedError("its bias is no vector", "add it behind the layer")
-    scale = source.scale * np.array(scheme.scale, np.float64)
-    if constant.codes is not None and constant.quantization is not None:
-        stated = np.array(constant.quantization.scale, np.float64)
-        if np.allclose(np.broadcast_to(stated, channels), scale, rtol=1e-6, atol=0.0):
-            codes = constant.codes.astype(np.int64) - np.array(constant.quantization.zero_point)
-            return np.array(np.broadcast_to(codes.reshape(-1), (channels,)), np.int64)
-    real = np.broadcast_to(constant.real.reshape(-1), (channels,))
-    codes = np.rint(real / scale)
-    limit = 2.0**31 if source.dtype == "int8" else 2.0**47
-    if np.abs(codes).max(initial=0.0) >= limit:
-        raise RefusedError(
-            "its bias does not fit the accumulator at the stated scales",
-            "quantize the float model with intaglio, which raises those weight scales",
-        )
-    return np.asarray(codes, np.int64)
-
-
-def _zero(scope: Scope, zero_point: int) -> ir.Value:
-    return scope.builder.constant(zero_point, "int8", f"int8_{zero_point}")
-
-
 def _require_zero(scheme: TensorQuantization) -> None:
     if any(scheme.zero_point):
         raise RefusedError("its weight has a zero point", "use symmetric weights")
@@ -326,7 +305,3 @@ def _require_symmetric(source: Quantized, scheme: TensorQuantization) -> None:
 
 def _auto_pad(node: ir.Node) -> str:
     return str(attribute(node, "auto_pad", "NOTSET"))
-
-
-def _attributes(node: ir.Node, names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: node.attributes[name] for name in names if name in node.attributes}

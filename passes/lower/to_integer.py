@@ -68,6 +68,7 @@ from intaglio.passes.operators import (
     keeps_rank,
 )
 from intaglio.passes.provenance import source_name
+from intaglio.passes.train.marks import trained_nodes
 from intaglio.transforms.profiles import DEFAULT_PROFILE, get_profile
 from intaglio.transforms.scales import TensorQuantization
 
@@ -176,6 +177,9 @@ class _Driver:
     def run(self) -> list[Change]:
         for name in dict.fromkeys(str(v.name) for v in (*self.graph.inputs, *self.graph.outputs)):
             self.builder.reserve(name)
+        for _, trained in trained_nodes(self.graph):
+            for name in trained.names:
+                self.builder.promise(name, exactly=True)
         self._plain_inputs()
         for node in self.graph:
             if node.op_type == "QuantizeLinear":

@@ -36,6 +36,7 @@ from intaglio.passes.quantize.layer_pairs import (
     set_parameter,
     split_weight,
 )
+from intaglio.passes.train.marks import get_trained
 
 #: The pass that chooses the maps from calibration samples.
 MAPS_PASS = "calibrate.fit_channels"
@@ -173,6 +174,8 @@ def _link_from(node: ir.Node) -> Link | None:
     if low != 0.0 or high <= 0.0 or second is None:
         return None
     if second.op_type not in WEIGHTED or second.inputs[0] is not clamp.outputs[0]:
+        return None
+    if get_trained(node) is not None or get_trained(second) is not None:
         return None
     if not parameters_are_own(second) or input_channels(second) != output_channels(node):
         return None

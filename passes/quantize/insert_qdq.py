@@ -2,7 +2,8 @@
 
 Knows no statistics; it edits what the notes say. Weights and biases become integer initializers
 behind a DequantizeLinear. For every operator with a weight the accumulator is proved to fit int32
-from the integers at hand (``sum |w| * |q - z| + |bias| < 2^31``; int16 inputs use int64).
+from the integers at hand (``sum |w| * |q - z| + |bias| < 2^31``; int16 inputs and int16 weights
+use int64).
 """
 
 from __future__ import annotations
@@ -87,7 +88,9 @@ def _prove_accumulators(graph: ir.Graph) -> int:
         source = get_quantization(data) if data is not None else None
         scheme = get_quantization(weight) if weight is not None else None
         array = constant_array(weight)
-        if source is None or scheme is None or array is None or source.dtype == "int16":
+        if source is None or scheme is None or array is None:
+            continue
+        if "int16" in (source.dtype, scheme.dtype):
             continue
         bias = node.inputs[2] if len(node.inputs) > 2 else None
         planned = get_quantization(bias) if bias is not None else None

@@ -21,6 +21,7 @@ from intaglio.errors import RecipeError
 from intaglio.passes.marks import done_detail, mark_done
 from intaglio.passes.operators import WEIGHTED, constant_array, is_constant, sole_consumer
 from intaglio.passes.provenance import source_name
+from intaglio.passes.train.marks import get_trained
 
 #: The pass that chooses the factors from calibration samples.
 CHANNELS_PASS = "calibrate.equalize_channels"
@@ -177,6 +178,9 @@ def _pair_from(node: ir.Node) -> LayerPair | str | None:
         value = after.outputs[0]
     if not parameters_are_own(after):
         return f"the weights of '{source_name(after)}' are computed or shared"
+    for layer in (node, after):
+        if get_trained(layer) is not None:
+            return f"the weights of '{source_name(layer)}' train"
     if input_channels(after) != output_channels(node):
         return f"'{source_name(after)}' does not read its channels one to one"
     return LayerPair(node, after, tuple(between))

@@ -2,7 +2,8 @@
 
 The plan is a note (:mod:`intaglio.passes.annotations`) on each value: activations int8 asymmetric
 or int16 symmetric per tensor, weights int8 symmetric per output channel, biases int32 at
-``s_x * s_w``, after the TensorFlow Lite 8-bit quantization specification. Values joined by
+``s_x * s_w``, after the TensorFlow Lite 8-bit quantization specification. A weight with a note of
+its own grid (:mod:`intaglio.passes.quantize.weight_grid`) gets that. Values joined by
 operators that only move data share one quantization. Where ``s_x * s_w`` is so small that a bias
 would not fit int32, that channel's weight scale is raised, and the Outcome says so.
 """
@@ -41,6 +42,7 @@ from intaglio.passes.operators import (
     required_array,
 )
 from intaglio.passes.provenance import source_name
+from intaglio.passes.quantize.weight_grid import get_weight_grid
 from intaglio.passes.selectors import select_nodes
 from intaglio.transforms.scales import (
     TensorQuantization,
@@ -168,7 +170,10 @@ class PlanTensors(Pass):
                     set_quantization(value, activation_quantization(low, high, dtype))
         elif node.op_type == "MatMul":
             first, weight = node.inputs[0], node.inputs[1]
-            if weight is not None and is_constant(weight) and weight.shape is not None:
+            grid = get_weight_grid(weight)
+            if weight is not None and grid is not None:
+                set_quantization(weight, grid.quantization(required_array(weight)))
+            elif weight is not None and is_constant(weight) and weight.shape is not None:
                 rank = len(weight.shape)
                 _plan_constant(weight, rank - 1 if self.config.per_channel and rank == 2 else None)
             wide = _operand_dtype(node, self.config.activations) == "int16"
@@ -181,7 +186,11 @@ class PlanTensors(Pass):
         assert data is not None
         assert weight is not None
         axis = weight_axis(node) if self.config.per_channel else None
-        quantization = weight_quantization(required_array(weight), axis)
+        grid = get_weight_grid(weight)
+        if grid is None:
+            quantization = weight_quantization(required_array(weight), axis)
+        else:
+            quantization = grid.quantization(required_array(weight))
         bias = node.inputs[2] if len(node.inputs) > 2 else None
         source = get_quantization(data)
         if source is None:

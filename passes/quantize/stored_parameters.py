@@ -32,15 +32,15 @@ def store_parameters(model: ir.Model) -> dict[str, str]:
         model: The float model with a plan, right before it is quantized.
 
     Returns:
-        Base64 of compressed int8 weights or of little-endian float32 biases.
+        Base64 of compressed integer weights or of little-endian float32 biases.
     """
     stored: dict[str, str] = {}
     for weight, bias in _parameters(model):
         scheme = get_quantization(weight)
         array = constant_array(weight)
-        if scheme is None or array is None or scheme.dtype != "int8":
+        if scheme is None or array is None or scheme.dtype not in ("int8", "int16"):
             continue
-        stored[str(weight.name)] = _encode(scheme.quantize(array))
+        stored[str(weight.name)] = _encode(_little_endian(scheme.quantize(array)))
         values = constant_array(bias) if is_constant(bias) else None
         if bias is not None and values is not None:
             stored[str(bias.name)] = _encode(values.astype("<f4"))
@@ -64,10 +64,11 @@ def restore_parameters(model: ir.Model, stored: Mapping[str, str]) -> None:
         array = constant_array(weight)
         if str(weight.name) not in stored or scheme is None or array is None:
             continue
-        codes = _decode(stored[str(weight.name)], np.dtype(np.int8), array.shape, weight.name)
+        kind = scheme.numpy_dtype.newbyteorder("<")
+        codes = _decode(stored[str(weight.name)], kind, array.shape, weight.name)
         restored = scheme.dequantize(codes)
         nearest = scheme.dequantize(scheme.quantize(array))
-        step = np.abs(scheme.dequantize(np.ones(array.shape, np.int8)))
+        step = np.abs(scheme.dequantize(np.ones(array.shape, scheme.numpy_dtype)))
         if (np.abs(restored - nearest) > _FARTHEST * step).any():
             continue
         _set(weight, restored)
@@ -84,6 +85,10 @@ def _parameters(model: ir.Model) -> list[tuple[ir.Value, ir.Value | None]]:
             bias = node.inputs[2] if len(node.inputs) > 2 else None
             found.append((weight, bias if is_constant(bias) else None))
     return found
+
+
+def _little_endian(array: NDArray[np.generic]) -> NDArray[np.generic]:
+    return array.astype(array.dtype.newbyteorder("<"))
 
 
 def _encode(array: NDArray[np.generic]) -> str:

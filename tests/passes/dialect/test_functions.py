@@ -32,6 +32,7 @@ PRELU = [
     "x", "x_zero_point", "slope", "positive_multiplier", "positive_shift", "negative_multiplier",
     "negative_shift", *OUTPUT_STAGE,
 ]  # fmt: skip
+STEP = ["w", "g", "multiplier", "shift", "step_shift", "limit"]
 CONV = ["dilations", "group", "kernel_shape", "pads", "strides"]
 CONV_TRANSPOSE = ["dilations", "group", "output_padding", "pads", "strides"]
 
@@ -67,6 +68,8 @@ SIGNATURES = {
     "ConvInteger16": (["x", "w"], CONV),
     "MatMulInteger16": (["a", "b"], []),
     "MatMulInteger16By16": (["a", "b"], []),
+    "ConvInteger8By16": (["x", "w", "x_zero_point"], CONV),
+    "MatMulInteger8By16": (["a", "b", "a_zero_point"], []),
     "ConvTransposeInteger": (["x", "w", "x_zero_point"], CONV_TRANSPOSE),
     "ConvTransposeInteger16": (["x", "w"], CONV_TRANSPOSE),
     "AveragePoolInteger": (["x"], ["kernel_shape", "strides", "pads", "ceil_mode"]),
@@ -79,6 +82,19 @@ SIGNATURES = {
         ["axis"],
     ),
     "ResizeLinearInteger": (["x", "y0", "y1", "wy", "x0", "x1", "wx"], []),
+    "CounterHash": (["index", "seed"], []),
+    "PerturbRademacher": (["index", "seed"], []),
+    "PerturbBinomial": (["index", "seed"], []),
+    "Displace": (["z", "distance"], []),
+    "DisplaceWide": (["z", "distance"], []),
+    "SignStepNearest": (STEP, []),
+    "SignStepNearestWide": (STEP, []),
+    "SignStepStochastic": ([*STEP, "index", "seed"], []),
+    "SignStepStochasticWide": ([*STEP, "index", "seed"], []),
+    "SignStepFloor": (STEP, []),
+    "SignStepFloorWide": (STEP, []),
+    "CrossEntropyBase2": (["logits", "labels"], ["bits"]),
+    "SquaredError": (["logits", "targets"], []),
 }
 
 INTEGER_TYPES = {

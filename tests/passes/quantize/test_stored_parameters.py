@@ -10,6 +10,7 @@ import pytest
 from intaglio.errors import RecipeError
 from intaglio.passes.annotations import get_quantization, set_quantization
 from intaglio.passes.quantize.stored_parameters import restore_parameters, store_parameters
+from intaglio.passes.quantize.weight_grid import WeightGrid
 from intaglio.transforms.scales import weight_quantization
 from tests.helpers import build
 
@@ -52,6 +53,23 @@ def test_rounded_weights_and_biases_come_back_to_the_bit():
     restore_parameters(fresh, stored)
     np.testing.assert_array_equal(value(fresh, "w"), on_grid(codes()))
     np.testing.assert_array_equal(value(fresh, "b"), shifted)
+
+
+def test_weights_of_sixteen_bits_and_their_bias_come_back_to_the_bit():
+    def wide(weights):
+        model = planned(weights)
+        grid = WeightGrid().quantization(WEIGHTS)
+        set_quantization(model.graph.initializers["w"], grid)
+        return model, grid
+
+    generator = np.random.default_rng(1)
+    model, grid = wide(WEIGHTS)
+    moved = grid.quantize(WEIGHTS) + generator.integers(-1, 2, WEIGHTS.shape).astype(np.int16)
+    model, _ = wide(grid.dequantize(moved))
+    fresh, _ = wide(WEIGHTS)
+    restore_parameters(fresh, store_parameters(model))
+    np.testing.assert_array_equal(grid.quantize(value(fresh, "w")), moved)
+    np.testing.assert_array_equal(value(fresh, "b"), value(model, "b"))
 
 
 def test_an_edited_scale_is_rounded_anew():
