@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from intaglio.conversion import convert
     from intaglio.inspection import inspect_model
     from intaglio.recipe import Recipe, load_recipe
+    from intaglio.training import TrainingReport, replay, train
     from intaglio.verification.report import VerifyReport
     from intaglio.verification.verify import verify_bundle as verify
 
@@ -35,11 +36,14 @@ _LAZY = {
     "Bundle": "intaglio.bundle:Bundle",
     "BundleSession": "intaglio.bundle:BundleSession",
     "Recipe": "intaglio.recipe:Recipe",
+    "TrainingReport": "intaglio.training:TrainingReport",
     "VerifyReport": "intaglio.verification.report:VerifyReport",
     "convert": "intaglio.conversion:convert",
     "inspect_model": "intaglio.inspection:inspect_model",
     "load": "intaglio.bundle:load",
     "load_recipe": "intaglio.recipe:load_recipe",
+    "replay": "intaglio.training:replay",
+    "train": "intaglio.training:train",
     "verify": "intaglio.verification.verify:verify_bundle",
 }
 
@@ -54,6 +58,7 @@ __all__ = [
     "RecipeError",
     "Refusal",
     "ToolError",
+    "TrainingReport",
     "UnsupportedError",
     "VerificationError",
     "VerifyReport",
@@ -62,6 +67,8 @@ __all__ = [
     "inspect_model",
     "load",
     "load_recipe",
+    "replay",
+    "train",
     "verify",
 ]
 

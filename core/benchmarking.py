@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from intaglio.bundle import ORIGINAL_TARGET, REFERENCE_ROLE, SOURCE_TARGET
 from intaglio.errors import IntaglioError
+from intaglio.preparing import INFER, MODEL, TRAIN_STEP
 from intaglio.progress import Progress, silent
 from intaglio.targets.base import Artifact, Target
 from intaglio.timing import Contestant, Timing, time_in_turns
@@ -131,6 +132,8 @@ def bench_bundle(
     contestants: dict[str, Contestant] = {}
     with contextlib.ExitStack() as stack:
         for artifact in bundle.artifacts:
+            if artifact.role == TRAIN_STEP:
+                continue  # It takes weights and labels besides samples.
             for name, opened in _opened(bundle, artifact, threads):
                 if isinstance(opened, Contestant):
                     contestants[name] = opened
@@ -189,7 +192,7 @@ def _opened(bundle: Bundle, artifact: Artifact, threads: int) -> list[tuple[str,
 
 def _base(artifact: Artifact) -> str:
     """What to call an artifact: its target; with its role where a bundle has several."""
-    plain = artifact.role in ("model", REFERENCE_ROLE)
+    plain = artifact.role in (MODEL, INFER, REFERENCE_ROLE)
     return artifact.target if plain else f"{artifact.target}/{artifact.role}"
 
 

@@ -32,6 +32,9 @@ REPORT_JSON = "report.json"
 SAMPLES = "samples.npz"
 PLAN = "plan.json"
 
+#: The quantized form that training artifacts were made from: what adapted weights go into.
+QUANTIZED = "quantized.onnx"
+
 #: Role of the float model that accuracy is measured against, and the name of its folder.
 REFERENCE_ROLE = "reference"
 SOURCE_TARGET = "source"
@@ -146,13 +149,16 @@ class Bundle:
     def artifact(self, target: str, role: str = "model") -> Artifact:
         """The artifact of a target; ``source`` is the float model.
 
+        In a bundle that trains, ``model`` is the inference (role ``infer``).
+
         Raises:
             RecipeError: The bundle has none.
         """
         if target == SOURCE_TARGET:
             role = REFERENCE_ROLE
+        roles = (role, "infer") if role == "model" else (role,)
         for found in self.artifacts:
-            if found.target == target and found.role == role:
+            if found.target == target and found.role in roles:
                 return found
         known = ", ".join(f"{a.target} ({a.role})" for a in self.artifacts)
         raise RecipeError(

@@ -3,65 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-import intaglio
 from intaglio.border import border_quantization, border_specs
-from intaglio.bundle import (
-    MANIFEST,
-    ORIGINAL_TARGET,
-    PLAN,
-    REFERENCE_ROLE,
-    REPORT_JSON,
-    SAMPLES,
-    SCHEMA,
-    SOURCE_TARGET,
-    UNLISTED,
-    Bundle,
-    Conversion,
-    check_output,
-    load,
-)
-from intaglio.bundle_files import (
-    file_sha256,
-    list_files,
-    replacing,
-    write_json,
-    write_samples,
-)
-from intaglio.errors import InputError, RecipeError, Refusal, UnsupportedError
+from intaglio.bundle import Bundle, Conversion, check_output, load
+from intaglio.bundle_files import file_sha256, replacing
+from intaglio.bundle_writing import Contents, facts_of, samples_of, write_contents
+from intaglio.errors import InputError, RecipeError
 from intaglio.passes.marks import is_integer, is_quantized, reading_warnings
-from intaglio.pipeline import (
-    PipelineResult,
-    StepRecord,
-    prepare_for_target,
-    require_no_data,
-    run_recipe,
-    target_options,
-)
+from intaglio.pipeline import PipelineResult, require_no_data, run_recipe
 from intaglio.plan import read_plan
+from intaglio.preparing import Preparation, prepare_targets, require_training_targets
 from intaglio.progress import Progress, silent
 from intaglio.recipe import Recipe, load_recipe
 from intaglio.registry import load_target, suggest
 from intaglio.settings import apply_settings, build_target_config, check_options, data_options
-from intaglio.targets.base import Artifact, Prepared, Target, TensorSpec
-from intaglio.targets.reading import is_tflite
+from intaglio.targets.base import Target, TensorSpec
 
 if TYPE_CHECKING:
     from intaglio.fitting.data import CalibrationData
-
-DEFAULT_TARGETS = ("onnx-qdq", "onnx-integer")
-
-_ROLE = "model"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +67,7 @@ class _Job:
 def convert(
     model: str | Path,
     recipe: str | Path | Recipe = "int8",
-    targets: Sequence[str] = DEFAULT_TARGETS,
+    targets: Sequence[str] | None = None,
     calibration: str | Path | Mapping[str, NDArray[Any]] | None = None,
     out: str | Path | None = None,
     *,
@@ -117,7 +84,7 @@ def convert(
         model: An ONNX file, float or with QuantizeLinear/DequantizeLinear, or a TFLite file,
             float or quantized.
         recipe: Name of a recipe, names joined by commas, the path of a TOML file, or a recipe.
-        targets: Names of the targets.
+        targets: Names of the targets; None for those of the recipe.
         calibration: Samples of the model's inputs: ``.npz``, ``.npy``, a folder of images or of
             wav files, or arrays by input name whose first axis counts samples.
         out: Folder to write; an earlier bundle there is replaced at the very end. The default is
@@ -145,8 +112,10 @@ def convert(
     listen = progress or silent
     folder = Path("build") / Path(model).stem if out is None else Path(out)
     check_output(folder)
-    opened = [load_target(name) for name in _names(targets)]
-    chosen = _choose_recipe(recipe, sets, opened)
+    base = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    opened = [load_target(name) for name in _names(base.targets if targets is None else targets)]
+    chosen = _choose_recipe(base, sets, opened)
+    require_training_targets(chosen, opened)
     opened = [_configured(target, chosen) for target in opened]
     opened_plan = None if plan is None else read_plan(Path(plan))
     listen("read", 0, None)
@@ -168,19 +137,22 @@ def convert(
         progress=listen,
         keep=keep if keep_steps else None,
     )
-    prepared, records = _prepare(job, result, listen, keep if keep_steps else None)
-    facts = _facts(records)
+    name = job.path.stem
+    preparation = prepare_targets(
+        result.model, chosen, opened, name, listen, keep if keep_steps else None
+    )
+    contents = _contents(job, result, preparation, kept)
     listen("write", 0, None)
     with replacing(folder) as work:
-        _write(work, job, result, prepared, records, facts, kept)
+        write_contents(work, contents)
         listen("report", 0, None)
         write_report(work, name=folder.resolve().name)
     bundle = load(folder)
     bundle.conversion = Conversion(
         seconds=time.perf_counter() - start,
         peak_memory_bytes=peak_memory_bytes(),
-        records=records,
-        facts=facts,
+        records=tuple(contents.records),
+        facts=dict(contents.facts),
     )
     return bundle
 
@@ -203,12 +175,11 @@ def _names(targets: Sequence[str]) -> list[str]:
 
 
 def _choose_recipe(
-    recipe: str | Path | Recipe, sets: Mapping[str, Any] | Sequence[str], targets: Sequence[Target]
+    base: Recipe, sets: Mapping[str, Any] | Sequence[str], targets: Sequence[Target]
 ) -> Recipe:
     from intaglio.transforms.profiles import PROFILES
 
     passes = [name for target in targets for name in target.prepare]
-    base = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     chosen = apply_settings(base, sets, passes, [target.name for target in targets])
     check_options(chosen, passes)
     if chosen.profile not in PROFILES:
@@ -324,203 +295,31 @@ def _open_data(
     return data, {"kind": "data", "samples": len(data), "path": name}
 
 
-def _prepare(
-    job: _Job, result: PipelineResult, progress: Progress, keep: Any
-) -> tuple[list[tuple[Target, Prepared]], tuple[StepRecord, ...]]:
-    """Makes each target's model and asks each target whether it takes it.
-
-    Raises:
-        UnsupportedError: Targets refuse nodes; all refusals of all targets are listed.
-        RecipeError: The recipe left the model in float.
-    """
-    form = _form(result.model)
-    if form == "float":
-        raise RecipeError(
-            f"recipe {job.recipe.name} leaves the model in float, which no target takes",
-            remedy="use a recipe that quantizes, such as int8",
-        )
-    quantization = border_quantization(result.model)
-    records = list(result.records)
-    prepared: list[tuple[Target, Prepared]] = []
-    refused: list[Refusal] = []
-    for target in job.targets:
-        if target.form == "quantized" and form == "integer":
-            raise UnsupportedError(
-                f"target {target.name} takes models in the quantized form, and recipe "
-                f"{job.recipe.name} makes an integer one",
-                remedy="leave this target out",
-            )
-        model = result.model.clone(deep_copy=True)
-        records += prepare_for_target(
-            model, target.prepare, job.recipe, target.name, progress, keep
-        )
-        ready = Prepared(
-            models={_ROLE: model},
-            profile=_profile(job.recipe, job.targets),
-            form=target.form,
-            inputs={_ROLE: border_specs(model.graph.inputs, quantization)},
-            outputs={_ROLE: border_specs(model.graph.outputs, quantization)},
-            name=job.path.stem,
-        )
-        refused += _labelled(target.check(ready), target.name, len(job.targets) > 1)
-        prepared.append((target, ready))
-    if refused:
-        count = f"{len(refused)} things in the model are"
-        if len(refused) == 1:
-            count = "one thing in the model is"
-        raise UnsupportedError(f"{count} not supported; nothing was written", refused)
-    return prepared, tuple(records)
-
-
-def _labelled(refusals: Sequence[Refusal], target: str, several: bool) -> list[Refusal]:
-    """Says which target refuses, where there is more than one."""
-    prefix = f"{target}: " if several else ""
-    return [Refusal(r.node, r.operator, prefix + r.reason, r.remedy) for r in refusals]
-
-
-def _form(model: ir.Model) -> str:
-    """``quantized``, ``integer`` (as its mark says) or ``float``."""
-    if is_quantized(model):
-        return "quantized"
-    return "integer" if is_integer(model) else "float"
-
-
-def _profile(recipe: Recipe, targets: Sequence[Target]) -> str:
-    """The profile of the integer form: what the lowering passes are told."""
-    for target in targets:
-        for name in target.prepare:
-            options = target_options(recipe, name)
-            if "profile" in options:
-                return str(options["profile"])
-    return recipe.profile
-
-
-def _facts(records: Sequence[StepRecord]) -> dict[str, Any]:
-    """Facts by step name; those of preparing for a target carry its name."""
-    return {
-        r.name if r.phase == "recipe" else f"{r.phase}: {r.name}": r.facts
-        for r in records
-        if r.facts
-    }
-
-
-def _write(
-    work: Path,
+def _contents(
     job: _Job,
     result: PipelineResult,
-    prepared: Sequence[tuple[Target, Prepared]],
-    records: Sequence[StepRecord],
-    facts: Mapping[str, Any],
+    preparation: Preparation,
     kept: Sequence[tuple[str, ir.Model]],
-) -> None:
-    """Writes the whole bundle into ``work``."""
-    artifacts = [artifact for target, ready in prepared for artifact in target.emit(ready, work)]
-    if job.recipe.bundle.reference:
-        artifacts.append(_write_reference(work, result.reference))
-        artifacts += _keep_original(work, job)
-    if job.data is not None and job.recipe.bundle.samples:
-        _write_samples(work / SAMPLES, job.data, job.recipe.bundle.samples)
-    if result.plan is not None:
-        write_json(work / PLAN, result.plan)
-    for stem, model in kept:
-        (work / "steps").mkdir(exist_ok=True)
-        ir.save(model, work / "steps" / f"{stem}.onnx")
-    recipe = _as_run(job.recipe, records, job.targets)
-    profile = _profile(job.recipe, job.targets)
-    write_json(
-        work / REPORT_JSON,
-        {
-            "schema": SCHEMA,
-            "source": job.source,
-            "recipe": recipe,
-            "profile": profile,
-            "calibration": job.calibration,
-            "steps": [record.to_dict() for record in records],
-        },
+) -> Contents:
+    """What the bundle is to hold."""
+    records = (*result.records, *preparation.records)
+    bundle = job.recipe.bundle
+    keeps_samples = job.data is not None and bundle.samples
+    return Contents(
+        model=result.model,
+        reference=result.reference if bundle.reference else None,
+        original=job.path,
+        source=job.source,
+        inputs=job.inputs,
+        outputs=job.outputs,
+        warnings=job.warnings,
+        recipe=job.recipe,
+        targets=job.targets,
+        preparation=preparation,
+        records=records,
+        facts=facts_of(records),
+        calibration=job.calibration,
+        samples=samples_of(job.data, bundle.samples) if keeps_samples and job.data else None,
+        plan=result.plan,
+        kept=kept,
     )
-    listed = {artifact.path for artifact in artifacts} | UNLISTED
-    write_json(
-        work / MANIFEST,
-        {
-            "schema": SCHEMA,
-            "intaglio": intaglio.__version__,
-            "source": job.source,
-            "recipe": recipe,
-            "profile": profile,
-            "form": _form(result.model),
-            "calibration": job.calibration,
-            "warnings": list(job.warnings),
-            "artifacts": [artifact.to_dict() for artifact in artifacts],
-            "files": {
-                name: file_sha256(work / name) for name in list_files(work) if name not in listed
-            },
-            "facts": facts,
-        },
-    )
-
-
-def _as_run(
-    recipe: Recipe, records: Sequence[StepRecord], targets: Sequence[Target]
-) -> dict[str, Any]:
-    """The recipe with every option of every step and target that ran written out."""
-    data = recipe.to_dict()
-    data["target"] = {t.name: found for t in targets if (found := t.config.model_dump(mode="json"))}
-    configs = {record.name: record.config for record in records if record.config}
-    for step in data["step"]:
-        step["options"] = configs.get(step["pass"], step["options"])
-    for record in records:
-        if record.phase != "recipe":
-            data["prepare"][record.name] = record.config
-            # ``--set lower.profile`` and ``profile`` are one option; so are the two ways to io.
-            for field in ("profile", "io"):
-                data[field] = record.config.get(field, data[field])
-    return data
-
-
-def _write_reference(work: Path, model: ir.Model) -> Artifact:
-    path = work / SOURCE_TARGET / "model.onnx"
-    path.parent.mkdir()
-    ir.save(model, path)
-    quantization = border_quantization(model)
-    return Artifact(
-        role=REFERENCE_ROLE,
-        target=SOURCE_TARGET,
-        path=path.relative_to(work).as_posix(),
-        arithmetic="float",
-        sha256=file_sha256(path),
-        bytes=path.stat().st_size,
-        inputs=tuple(border_specs(model.graph.inputs, quantization)),
-        outputs=tuple(border_specs(model.graph.outputs, quantization)),
-    )
-
-
-def _keep_original(work: Path, job: _Job) -> list[Artifact]:
-    """Keeps a source that is no ONNX file, so that ``verify`` runs what it was read from too."""
-    if not is_tflite(job.path):
-        return []
-    path = work / SOURCE_TARGET / "original.tflite"
-    shutil.copyfile(job.path, path)
-    kinds = {spec.dtype for spec in (*job.inputs, *job.outputs) if spec.scale is not None}
-    # Kernels of old uint8 files round ties of averages in another way than those of int8 files.
-    exact = bool(kinds) and "uint8" not in kinds
-    return [
-        Artifact(
-            role=_ROLE,
-            target=ORIGINAL_TARGET,
-            path=path.relative_to(work).as_posix(),
-            arithmetic=_profile(job.recipe, job.targets) if exact else "float",
-            sha256=str(job.source["sha256"]),
-            bytes=int(job.source["bytes"]),
-            inputs=tuple(job.inputs),
-            outputs=tuple(job.outputs),
-        )
-    ]
-
-
-def _write_samples(path: Path, data: CalibrationData, count: int) -> None:
-    arrays: dict[str, NDArray[Any]] = dict(data.head(count))
-    kept = min(len(array) for array in arrays.values())
-    for name, extra in (("labels", data.labels()), ("target", data.targets())):
-        if extra is not None and name not in arrays:
-            arrays[name] = np.asarray(extra)[:kept]
-    write_samples(path, arrays)

@@ -6,6 +6,7 @@ A recipe is a TOML file::
     description = "..."
     profile = "tflm"              # arithmetic of the integer form
     io = "integer"                # border of integer artifacts: integer or float
+    targets = ["onnx-integer"]    # what is written where nobody names targets
 
     [[step]]
     pass = "quantize.plan_tensors"
@@ -43,6 +44,7 @@ else:
     import tomli as tomllib
 
 _DEFAULT_PROFILE = "tflm"
+_DEFAULT_TARGETS = ("onnx-qdq", "onnx-integer")
 
 
 class Step(BaseModel):
@@ -83,6 +85,7 @@ class Recipe(BaseModel):
         description: One sentence.
         profile: Arithmetic profile of the integer form.
         io: Border of integer artifacts: ``integer``, or ``float`` with conversion inside.
+        targets: What is written where nobody names targets.
         steps: The passes, in order (key ``step`` in TOML).
         bundle: What the bundle keeps.
         data: How calibration files are read (``fitting.data_options.DataOptions``).
@@ -96,6 +99,7 @@ class Recipe(BaseModel):
     description: str = ""
     profile: str = _DEFAULT_PROFILE
     io: Literal["integer", "float"] = "integer"
+    targets: tuple[str, ...] = _DEFAULT_TARGETS
     steps: tuple[Step, ...] = Field(default=(), alias="step")
     bundle: BundleOptions = BundleOptions()
     data: dict[str, Any] = Field(default_factory=dict)
@@ -159,7 +163,7 @@ def compose(recipes: Iterable[Recipe]) -> Recipe:
         "description": "; then ".join(r.description for r in listed if r.description),
         "steps": tuple(step for recipe in listed for step in recipe.steps),
     }
-    for field in ("profile", "io", "bundle"):
+    for field in ("profile", "io", "targets", "bundle"):
         default = Recipe.model_fields[field].get_default(call_default_factory=True)
         chosen = [getattr(r, field) for r in listed if getattr(r, field) != default]
         if any(value != chosen[0] for value in chosen):

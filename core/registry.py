@@ -49,6 +49,11 @@ PASSES: Mapping[str, str] = {
     "lower.shift_unsigned": "intaglio.passes.lower.shift_unsigned:ShiftUnsigned",
     "lower.to_integer": "intaglio.passes.lower.to_integer:ToInteger",
     "layout.to_channels_last": "intaglio.passes.layout.to_channels_last:ToChannelsLast",
+    "train.select_layers": "intaglio.passes.train.select_layers:SelectLayers",
+    "train.plan_step": "intaglio.passes.train.plan_step:PlanStep",
+    "train.build_forward": "intaglio.passes.train.build_forward:BuildForward",
+    "train.build_step": "intaglio.passes.train.build_step:BuildStep",
+    "train.differentiate": "intaglio.passes.differentiate.build_training_graph:Differentiate",
 }
 
 TARGETS: Mapping[str, str] = {

@@ -6,7 +6,7 @@ import abc
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import onnx_ir as ir
@@ -15,6 +15,9 @@ from pydantic import BaseModel, ConfigDict
 
 from intaglio.errors import RecipeError, Refusal
 from intaglio.passes.annotations import get_layout
+
+if TYPE_CHECKING:
+    from intaglio.targets.training import Stepper
 
 Tensors = Mapping[str, NDArray[Any]]
 
@@ -150,6 +153,8 @@ class Prepared:
         inputs: Specs of the model's border by role: quantization known to the plan.
         outputs: Likewise.
         name: What the model is called: the stem of its file.
+        parameters: Where something trains, the numbers that it starts from, by parameter and in
+            the layout of the model ``train_step``; else empty.
     """
 
     models: Mapping[str, ir.Model]
@@ -158,6 +163,7 @@ class Prepared:
     inputs: Mapping[str, Sequence[TensorSpec]]
     outputs: Mapping[str, Sequence[TensorSpec]]
     name: str = "model"
+    parameters: Mapping[str, NDArray[Any]] = dataclasses.field(default_factory=dict)
 
 
 class Session(abc.ABC):
@@ -198,9 +204,13 @@ class Target(abc.ABC):
         exact: Whether its runtime computes the profile's arithmetic bit for bit.
         Config: Class of the options.
         needs: What must be installed to run its artifacts, in words; empty where nothing helps.
+        trains: Whether it emits training steps: the roles ``infer`` and ``train_step``.
+        step_passes: Passes that the model of role ``train_step`` goes through behind ``prepare``.
     """
 
     name: ClassVar[str]
+    trains: ClassVar[bool] = False
+    step_passes: ClassVar[tuple[str, ...]] = ()
     needs: ClassVar[str] = ""
     prepare: ClassVar[tuple[str, ...]] = ()
     form: ClassVar[str]
@@ -250,6 +260,23 @@ class Target(abc.ABC):
             InputError: The file is missing or damaged.
             ToolError: The runtime failed.
         """
+
+    def open_stepper(self, artifact: Artifact, folder: Path, runtime: str | None = None) -> Stepper:
+        """Opens the training step of a bundle folder, at the weights that training starts from.
+
+        Args:
+            artifact: The artifact with role ``train_step``.
+            folder: The bundle's folder.
+            runtime: Name of one of :meth:`runtimes`; None for the first.
+
+        Raises:
+            RecipeError: The target does not train, or there is no such runtime.
+            InputError: A file is missing or damaged.
+            ToolError: The runtime failed.
+        """
+        raise RecipeError(
+            f"target {self.name} does not train", remedy="use onnx-integer or c for training"
+        )
 
     def check_runtime(self, artifact: Artifact, runtime: str | None) -> None:
         """Refuses a runtime that does not run ``artifact``.

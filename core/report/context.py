@@ -19,6 +19,7 @@ from intaglio.report.formatting import (
 )
 from intaglio.report.npu import npu_sections
 from intaglio.report.sizes import layer_sizes
+from intaglio.report.training import training_section
 from intaglio.verification.comparison import OUTERMOST_LSB
 from intaglio.verification.layers import LOW_SQNR_DB, SATURATED_FRACTION
 from intaglio.verification.report import SOURCE
@@ -76,6 +77,7 @@ def build_context(
         "range_chart": _range_chart(main),
         "npu": npu_sections(folder, artifacts),
         "c_code": c_sections(folder, artifacts),
+        "training": training_section(manifest.get("adapted")),
         "sizes": sizes,
         "size_chart": _size_chart(sizes),
         "size_total": (sum(s.source_bytes for s in sizes), sum(s.artifact_bytes for s in sizes)),
@@ -190,7 +192,7 @@ def _warnings(
     manifest: Json, evidence: Json, verify: Json | None, layers: Sequence[Json]
 ) -> list[str]:
     """What the reader must not miss."""
-    found = list(manifest.get("warnings", []))
+    found = [*manifest.get("warnings", []), *manifest.get("adapted", {}).get("warnings", [])]
     if (manifest.get("calibration") or {}).get("kind") == "random":
         found.append(
             "Calibrated on random numbers: the ranges say nothing about real inputs. Convert with "

@@ -2,8 +2,8 @@
 
 Every artifact runs on the same inputs. Artifacts that state one integer arithmetic must agree in
 every bit with ``onnx-integer``; others are counted in LSB; all are compared with the float source,
-layer by layer where they can be looked into. Everything is streamed: memory does not depend on the
-number of samples.
+layer by layer where they can be looked into. Training steps must agree in every step. Everything is
+streamed: memory does not depend on the number of samples.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING
 
 from intaglio.bundle_files import write_json
 from intaglio.errors import InputError, VerificationError
+from intaglio.preparing import TRAIN_STEP
 from intaglio.progress import Progress, silent
 from intaglio.verification.inputs import check_limit
 from intaglio.verification.report import VerifyReport
 from intaglio.verification.requirements import check_requirements, parse_requirements
 from intaglio.verification.role import Data, RoleRun
+from intaglio.verification.train_step import verify_training
 
 if TYPE_CHECKING:
     from intaglio.bundle import Bundle
@@ -68,11 +70,14 @@ def verify_bundle(
     except VerificationError as error:
         report.failures.append(str(error))
         return _finish(bundle, report)
-    roles = dict.fromkeys(a.role for a in bundle.artifacts if a is not bundle.reference)
+    roles = dict.fromkeys(
+        a.role for a in bundle.artifacts if a is not bundle.reference and a.role != TRAIN_STEP
+    )
     for role in roles:
         run = RoleRun(bundle, role, report, several=len(roles) > 1)
         run.open(inputs, samples, metric)
         run.compare(progress or silent, layers)
+    verify_training(bundle, report, progress or silent)
     report.failures += check_requirements(requirements, report.pairs)
     return _finish(bundle, report)
 

@@ -15,6 +15,8 @@ from intaglio.passes.operators import BINARY, MOVES, UNARY
 from intaglio.targets.base import Artifact, Capability, Measurement, Prepared, Session, Target
 from intaglio.targets.onnx.files import measure_model, write_models
 from intaglio.targets.onnx.session import OnnxSession
+from intaglio.targets.onnx.stepper import OnnxStepper
+from intaglio.targets.training import Stepper
 
 _BOTH = ("int8", "int16")
 _TFLITE = "TFLite reference kernels"
@@ -35,6 +37,8 @@ class OnnxInteger(Target):
     prepare = ("lower.shift_unsigned", "lower.to_integer")
     form = "integer"
     exact = True
+    trains = True
+    step_passes = ("train.build_step",)
 
     def capabilities(self) -> Sequence[Capability]:
         """The operators of the quantized form that have an integer definition."""
@@ -110,6 +114,11 @@ class OnnxInteger(Target):
         """Opens the file in onnxruntime."""
         self.check_runtime(artifact, runtime)
         return OnnxSession(folder / artifact.path)
+
+    def open_stepper(self, artifact: Artifact, folder: Path, runtime: str | None = None) -> Stepper:
+        """Opens training step and inference in onnxruntime, with shared weights."""
+        self.check_runtime(artifact, runtime)
+        return OnnxStepper.open(artifact, folder)
 
     def measure(self, artifact: Artifact, folder: Path) -> list[Measurement]:
         """Bytes and latency."""

@@ -19,7 +19,7 @@ _QUIET = 3
 
 
 def make_session(
-    model: bytes, *, threads: int = 0, optimize: bool = True
+    model: bytes, *, threads: int = 0, optimize: bool = True, arena: bool = False
 ) -> onnxruntime.InferenceSession:
     """An onnxruntime CPU session over a serialized model.
 
@@ -27,6 +27,7 @@ def make_session(
         model: Serialized ModelProto.
         threads: Threads within an operator; 0 leaves it to onnxruntime.
         optimize: Whether onnxruntime may rewrite the graph.
+        arena: Whether memory is kept from run to run: for many runs of one model.
 
     Raises:
         InternalError: onnxruntime refuses the model.
@@ -34,7 +35,7 @@ def make_session(
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _QUIET
     options.intra_op_num_threads = threads
-    options.enable_cpu_mem_arena = False
+    options.enable_cpu_mem_arena = arena
     if not optimize:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:

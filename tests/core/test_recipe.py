@@ -13,7 +13,7 @@ def write(path, text):
 
 
 def test_built_in_recipes_load_and_name_existing_passes():
-    assert recipe_names() == ["int16x8", "int8"]
+    assert recipe_names() == ["forward-gradient", "int16x8", "int8"]
     for name in recipe_names():
         steps = [step.pass_name for step in load_recipe(name).steps]
         assert set(steps) <= set(pass_names())
@@ -33,6 +33,22 @@ def test_int8_plans_before_it_edits():
         "quantize.insert_qdq",
     ]
     assert [steps.index(name) for name in order] == sorted(steps.index(name) for name in order)
+
+
+def test_forward_gradient_chooses_layers_before_it_plans_and_leaves_channels_alone():
+    steps = [step.pass_name for step in load_recipe("forward-gradient").steps]
+    canonical = [s for s in load_recipe("int8").steps if s.pass_name.startswith("canonicalize.")]
+    assert steps[: len(canonical)] == [step.pass_name for step in canonical]
+    order = [
+        "quantize.isolate_tensors",
+        "train.select_layers",
+        "calibrate.equalize_channels",
+        "quantize.plan_tensors",
+        "quantize.insert_qdq",
+        "train.plan_step",
+    ]
+    assert [steps.index(name) for name in order] == sorted(steps.index(name) for name in order)
+    assert not {"calibrate.fit_channels", "calibrate.reuse_channels"} & set(steps)
 
 
 def test_int16x8_is_int8_with_wider_activations():

@@ -27,12 +27,12 @@ SQUARED_ERROR_LIMIT = 1 << 24
 
 def exponential_table() -> NDArray[np.int64]:
     """``E``: int64 [256], ``round(2^(15 + f/256))``."""
-    return np.rint(2.0 ** (15 + np.arange(256) / 256)).astype(np.int64)
+    return np.asarray(np.rint(2.0 ** (15 + np.arange(256) / 256)), np.int64)
 
 
 def logarithm_table() -> NDArray[np.int64]:
     """``G``: int64 [256], ``round(256 * log2(1 + (i + 1/2) / 256))``."""
-    return np.rint(256 * np.log2(1 + (np.arange(256) + 0.5) / 256)).astype(np.int64)
+    return np.asarray(np.rint(256 * np.log2(1 + (np.arange(256) + 0.5) / 256)), np.int64)
 
 
 def fractional_logarithm_table(bits: int) -> NDArray[np.int64]:

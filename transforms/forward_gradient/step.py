@@ -222,4 +222,4 @@ def _updated(
         noise = (hashes & np.uint32((1 << places) - 1)).astype(np.int64)
         step = np.sign(product) * ((np.abs(product) + noise) >> places)
     moved = weights[parameter.name].astype(np.int64) - step
-    return np.clip(moved, -parameter.limit, parameter.limit).astype(parameter.dtype)
+    return np.asarray(np.clip(moved, -parameter.limit, parameter.limit), parameter.dtype)
