@@ -8,7 +8,7 @@ from intaglio.targets.c.header import ERRORS, argument_names, kind_of
 from intaglio.targets.c.lifetimes import Layout
 from intaglio.targets.c.literals import c_type
 from intaglio.targets.c.naming import cell_text
-from intaglio.targets.c.network import Convolution, Network, Tensor
+from intaglio.targets.c.network import Convolution, Network, Tensor, TrainedConvolution
 from intaglio.targets.c.variants import BY_NAME
 
 
@@ -79,7 +79,8 @@ def readme(
         for key, layout in layouts.items()
     )
     peak = next(iter(layouts.values())).live_peak
-    macs = sum(layer.macs for layer in network.layers if isinstance(layer, Convolution))
+    kinds = (Convolution, TrainedConvolution)
+    macs = sum(layer.macs for layer in network.layers if isinstance(layer, kinds))
     floats = ": no floating point" if kind_of(network) == "an integer model" else ""
     codes = "\n".join(f"| `{upper}_{key}` | {value} | {words} |" for key, value, words in ERRORS)
     return f"""\

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from intaglio.targets.c.naming import comment_text
-from intaglio.targets.c.network import Convolution, Layer, Pool, Tensor, TransposedConvolution
+from intaglio.targets.c.network import (
+    Convolution,
+    Layer,
+    Pool,
+    Tensor,
+    TrainedConvolution,
+    TransposedConvolution,
+)
 
 
 def describe(layer: Layer) -> list[str]:
@@ -20,14 +27,14 @@ def describe(layer: Layer) -> list[str]:
 
 def _title(layer: Layer) -> str:
     words = type(layer).__name__
-    if isinstance(layer, (Convolution, TransposedConvolution, Pool)):
+    if isinstance(layer, (Convolution, TrainedConvolution, TransposedConvolution, Pool)):
         window = layer.window
         words += f" {window.kernel[0]}x{window.kernel[1]}"
         if window.strides != (1, 1):
             words += f", stride {window.strides[0]}x{window.strides[1]}"
         if window.dilations != (1, 1):
             words += f", dilation {window.dilations[0]}x{window.dilations[1]}"
-    if isinstance(layer, Convolution):
+    if isinstance(layer, (Convolution, TrainedConvolution)):
         kind = "depthwise, " if layer.is_depthwise else ""
         words += f" ({kind}{layer.macs} multiplications)"
     return words

@@ -66,10 +66,10 @@ def header(network: Network, layouts: Mapping[str, Layout], guards: Guards) -> s
     upper = network.name.upper()
     inputs, outputs = argument_names(network)
     described = [
-        *_described(upper, "INPUT", network.inputs, inputs),
-        *_described(upper, "OUTPUT", network.outputs, outputs),
+        *described_tensors(upper, "INPUT", network.inputs, inputs),
+        *described_tensors(upper, "OUTPUT", network.outputs, outputs),
     ]
-    sizes = guards.choose([(name, _arena(upper, name, layouts)) for name in layouts])
+    sizes = guards.choose([(name, arena_size(upper, name, layouts)) for name in layouts])
     codes = "\n".join(
         f"#define {upper}_{name} {value} /* {meaning} */" for name, value, meaning in ERRORS
     )
@@ -110,8 +110,8 @@ extern "C" {{
 """
 
 
-def _arena(upper: str, variant: str, layouts: Mapping[str, Layout]) -> str:
-    """The arena of a variant.
+def arena_size(upper: str, variant: str, layouts: Mapping[str, Layout]) -> str:
+    """Definition of the arena's size on a variant.
 
     A library is often built for one x86 or AArch64 processor and its caller for another: they have
     memory enough to agree on the largest arena.
@@ -131,7 +131,10 @@ def _arena(upper: str, variant: str, layouts: Mapping[str, Layout]) -> str:
     return alone
 
 
-def _described(upper: str, word: str, tensors: Sequence[Tensor], names: Sequence[str]) -> list[str]:
+def described_tensors(
+    upper: str, word: str, tensors: Sequence[Tensor], names: Sequence[str]
+) -> list[str]:
+    """Sizes and quantization of inputs or outputs, as macros."""
     lines = []
     for tensor, name in zip(tensors, names, strict=True):
         macro = f"{upper}_{name.upper()}"

@@ -128,7 +128,9 @@ class Library:
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
         self.layers = tuple(layers)
-        self._library = _load(_compile(sources, name, self._border(), build, flags, compiler))
+        self._library = load_library(
+            _compile(sources, name, self._border(), build, flags, compiler)
+        )
         self._library.runner_arena_bytes.restype = ctypes.c_size_t
         self._library.runner_time.restype = ctypes.c_int64
         self.arena_bytes = int(self._library.runner_arena_bytes())
@@ -205,7 +207,7 @@ def _compile(
     )
     text = _RUNNER.format(name=name, upper=name.upper(), arguments=arguments)
     (build / "emitted__runner.c").write_text(text, encoding="utf-8")
-    target = build / ("runner.dll" if platform.system() == "Windows" else "runner.so")
+    target = build / library_name("runner")
     command = [
         *((compiler,) if compiler else require_compiler()), "-std=c99", "-shared", "-fPIC", *flags,
         f"-I{sources}", "emitted__runner.c", str(sources / f"{name}_weights.c"), "-o", str(target),
@@ -214,7 +216,17 @@ def _compile(
     return target
 
 
-def _load(path: Path) -> ctypes.CDLL:
+def library_name(stem: str) -> str:
+    """File name of a shared library here."""
+    return f"{stem}.dll" if platform.system() == "Windows" else f"{stem}.so"
+
+
+def load_library(path: Path) -> ctypes.CDLL:
+    """Loads a shared library.
+
+    Raises:
+        ToolError: It cannot be loaded.
+    """
     try:
         return ctypes.CDLL(str(path))
     except OSError as error:

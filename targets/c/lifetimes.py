@@ -47,7 +47,12 @@ class Layout:
     slower: tuple[str, ...] = ()
 
 
-def lay_out(network: Network, variant: str, memory: Memory = "balanced") -> Layout:
+def lay_out(
+    network: Network,
+    variant: str,
+    memory: Memory = "balanced",
+    kept: Mapping[Tensor, int] | None = None,
+) -> Layout:
     """Chooses kernels and places tensors.
 
     Kernels are asked twice: with no scratch memory to spare, which tells what shares memory, then
@@ -59,17 +64,21 @@ def lay_out(network: Network, variant: str, memory: Memory = "balanced") -> Layo
         variant: Name of the processor.
         memory: ``small`` keeps the arena within 5 % of the live tensors, ``balanced`` within 5 %
             or 768 bytes, whichever is more; ``fast`` takes the fastest kernels whatever they need.
+        kept: Tensors that must last until a layer behind their last reader, and which: layers from
+            some place on may run again and again.
 
     Returns:
         The layout.
     """
+    kept = kept or {}
     roomy = BY_NAME[variant].roomy
     select = implement if memory == "fast" or roomy else implement_within
-    spans = lifetimes(network)
-    peak = live_peak(network)
+    spans = lifetimes(network, kept)
+    peak = live_peak(network, kept)
     limit = peak + max(int(peak * _SHARE), 0 if memory == "small" or roomy else _FLOOR)
     frugal = [implement(layer, variant, 0) for layer in network.layers]
-    live = live_bytes(_tensor_buffers(spans, _shared(network, spans, frugal)), len(network.layers))
+    shared = _shared(network, spans, frugal, kept)
+    live = live_bytes(_tensor_buffers(spans, shared), len(network.layers))
     best: Layout | None = None
     for share in (1.0, 0.85, 0.6, 0.3, 0.0):
         budgets = [max(0, int((limit - taken) * share)) // 16 * 16 for taken in live]
@@ -77,7 +86,8 @@ def lay_out(network: Network, variant: str, memory: Memory = "balanced") -> Layo
             select(layer, variant, budget)
             for layer, budget in zip(network.layers, budgets, strict=True)
         ]
-        layout = _place(network, variant, spans, chosen, budgets, peak)
+        owner = _shared(network, spans, chosen, kept)
+        layout = _place(network, variant, spans, owner, chosen, budgets, peak)
         if best is None or layout.plan.bytes < best.plan.bytes:
             best = layout
         if best.plan.bytes <= limit:
@@ -95,7 +105,9 @@ def _slower(network: Network, layout: Layout, fastest: Sequence[Implementation])
     )
 
 
-def lifetimes(network: Network) -> dict[Tensor, tuple[int, int]]:
+def lifetimes(
+    network: Network, kept: Mapping[Tensor, int] | None = None
+) -> dict[Tensor, tuple[int, int]]:
     """First and last layer of each tensor in the arena: those that are not the caller's."""
     outside = {*network.inputs, *network.outputs}
     spans: dict[Tensor, tuple[int, int]] = {}
@@ -105,13 +117,15 @@ def lifetimes(network: Network) -> dict[Tensor, tuple[int, int]]:
         for tensor in layer.inputs:
             if tensor in spans:
                 spans[tensor] = (spans[tensor][0], step)
+    for tensor, last in (kept or {}).items():
+        spans[tensor] = (spans[tensor][0], max(last, spans[tensor][1]))
     return spans
 
 
-def live_peak(network: Network) -> int:
+def live_peak(network: Network, kept: Mapping[Tensor, int] | None = None) -> int:
     """Largest sum of bytes of the arena's tensors that live at one layer."""
     changes = [0] * (len(network.layers) + 1)
-    for tensor, (first, last) in lifetimes(network).items():
+    for tensor, (first, last) in lifetimes(network, kept).items():
         changes[first] += tensor.bytes
         changes[last + 1] -= tensor.bytes
     total, most = 0, 0
@@ -125,6 +139,7 @@ def _shared(
     network: Network,
     spans: Mapping[Tensor, tuple[int, int]],
     implementations: Sequence[Implementation],
+    kept: Mapping[Tensor, int],
 ) -> dict[Tensor, Tensor]:
     """The tensor whose memory each tensor uses: itself, or an input that its layer overwrites."""
     owner: dict[Tensor, Tensor] = {}
@@ -136,6 +151,7 @@ def _shared(
         for place in code.in_place:
             tensor = layer.inputs[place]
             free = tensor in spans and spans[tensor][1] == step and output.bytes <= tensor.bytes
+            free = free and tensor not in kept
             if free and sum(other is tensor for other in layer.inputs) == 1:
                 owner[output] = owner[tensor]
                 break
@@ -163,12 +179,12 @@ def _place(
     network: Network,
     variant: str,
     spans: Mapping[Tensor, tuple[int, int]],
+    owner: Mapping[Tensor, Tensor],
     implementations: Sequence[Implementation],
     budgets: Sequence[int],
     peak: int,
 ) -> Layout:
     roomy = BY_NAME[variant].roomy
-    owner = _shared(network, spans, implementations)
     tensors = _tensor_buffers(spans, owner)
     roots = [tensor for tensor in spans if owner[tensor] is tensor]
     using = [

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -442,6 +443,22 @@ class Border(Layer):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Variable:
+    """Weights in memory that training changes.
+
+    Attributes:
+        tensor: The numbers as layers read them.
+        permutation: Axes of the graph's layout in the order in which the tensor has them; axes of
+            one may be added or left out there.
+        graph_shape: Sizes in the graph's layout.
+    """
+
+    tensor: Tensor
+    permutation: tuple[int, ...]
+    graph_shape: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Network:
     """A model as layers in the order of execution.
 
@@ -452,6 +469,8 @@ class Network:
         layers: The layers.
         profile: Arithmetic profile.
         aliases: Graph values that are a tensor in another shape: name to tensor.
+        variables: Weights that training changes, in the order of their numbers; the caller's, too.
+        logits: What the loss of a training step reads, int32; no output.
     """
 
     name: str
@@ -460,3 +479,15 @@ class Network:
     layers: tuple[Layer, ...]
     profile: str
     aliases: dict[str, Tensor]
+    variables: tuple[Variable, ...] = ()
+    logits: Tensor | None = None
+
+    def needed(self, tensors: Collection[Tensor]) -> set[Layer]:
+        """Layers that some tensors depend on."""
+        wanted = set(tensors)
+        found: set[Layer] = set()
+        for layer in reversed(self.layers):
+            if layer.output in wanted:
+                found.add(layer)
+                wanted.update(layer.inputs)
+        return found

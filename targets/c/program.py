@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
-import numpy as np
-
-from intaglio.errors import InternalError
 from intaglio.targets.c.arrays import ArrayStore
-from intaglio.targets.c.describing import describe
 from intaglio.targets.c.guards import Guards
 from intaglio.targets.c.header import argument_names, prototype
-from intaglio.targets.c.kernels.base import Array, Function, Implementation
+from intaglio.targets.c.layer_functions import LayerFunctions
 from intaglio.targets.c.lifetimes import Layout
-from intaglio.targets.c.literals import c_type
-from intaglio.targets.c.naming import identifier
-from intaglio.targets.c.network import Network, Tensor
-
-_PLACEHOLDER = re.compile(r"@(\w+)@")
+from intaglio.targets.c.network import Network
 
 
 def program(
@@ -29,12 +20,23 @@ def program(
     attributes: str,
 ) -> str:
     """Text of ``<name>.c``; fills the store."""
-    writer = _Writer(network, layouts, guards, store)
+    writer = LayerFunctions(network, layouts, guards, store)
     layers = [writer.layer(step) for step in range(len(network.layers))]
-    runner = writer.run()
-    upper = network.name.upper()
     parts = [
         f"/* {network.name}: {len(network.layers)} layers. See {network.name}.h. */",
+        *preamble(network, guards, store, attributes),
+        writer.shared(),
+        writer.offsets(),
+        *layers,
+        _run(network, writer),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def preamble(network: Network, guards: Guards, store: ArrayStore, attributes: str) -> list[str]:
+    """What stands before the functions: headers, the tap, and the arrays, all of them known."""
+    upper = network.name.upper()
+    return [
         f'#include "{network.name}.h"\n\n#include <string.h>',
         guards.includes(),
         attributes,
@@ -43,162 +45,30 @@ def program(
         "\n".join(
             guards.wrap(stored.variants, f"extern {stored.declaration()};") for stored in store
         ),
-        writer.functions(),
-        writer.offsets(),
-        *layers,
-        runner,
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
 
 
-class _Writer:
-    """Writes the pieces of one file."""
-
-    def __init__(
-        self, network: Network, layouts: Mapping[str, Layout], guards: Guards, store: ArrayStore
-    ) -> None:
-        self._network = network
-        self._layouts = layouts
-        self._guards = guards
-        self._store = store
-        self._functions: dict[str, tuple[Function, set[str]]] = {}
-        width = len(str(max(0, len(network.layers) - 1)))
-        self._names = [
-            f"layer_{step:0{width}d}_{identifier(layer.name)}"
-            for step, layer in enumerate(network.layers)
-        ]
-        self._uses_scratch = [
-            any(layout.scratch[step] is not None for layout in layouts.values())
-            for step in range(len(network.layers))
-        ]
-
-    def layer(self, step: int) -> str:
-        """The function of a layer."""
-        layer = self._network.layers[step]
-        bodies = []
-        for variant, layout in self._layouts.items():
-            code = layout.implementations[step]
-            self._collect(code.functions, variant)
-            own = code.scratch if layout.scratch[step] is None else 0
-            bodies.append((variant, self._body(step, code, variant, own)))
-        arguments = [
-            f"const {c_type(tensor.dtype)} *x{place}"
-            for place, tensor in enumerate(layer.inputs)
-            if tensor.data is None
-        ]
-        arguments.append(f"{c_type(layer.output.dtype)} *y")
-        if self._uses_scratch[step]:
-            arguments.append("uint8_t *scratch")
-        comment = "\n".join(f" * {line}".rstrip() for line in describe(layer))
-        names = [argument.rpartition("*")[2] for argument in arguments]
-        unused = "".join(f"    (void){name};\n" for name in names)
-        return (
-            f"/*\n{comment}\n */\nstatic void {self._names[step]}({', '.join(arguments)})\n{{\n"
-            f"{unused}{self._guards.choose(bodies)}\n}}"
-        )
-
-    def _body(self, step: int, code: Implementation, variant: str, on_stack: int) -> str:
-        """Statements of one variant, with the names of the arrays."""
-        layer = self._network.layers[step]
-        constants = [
-            Array(f"x{place}", np.asarray(tensor.data))
-            for place, tensor in enumerate(layer.inputs)
-            if tensor.data is not None and re.search(rf"\bx{place}\b", code.call)
-        ]
-        names = self._store.add(layer.name, [*code.arrays, *constants], variant)
-        lines = [
-            f"const {c_type(str(array.data.dtype.name))} *x{array.name[1:]} = {names[array.name]};"
-            for array in constants
-        ]
-
-        if on_stack:
-            declared = "" if self._uses_scratch[step] else "uint8_t *"
-            lines += [f"ALIGNED uint8_t room[{on_stack}];", f"{declared}scratch = room;"]
-
-        def name(match: re.Match[str]) -> str:
-            if match.group(1) not in names:
-                raise InternalError(f"the kernel of '{layer.name}' names no array {match.group(1)}")
-            return names[match.group(1)]
-
-        statements = _PLACEHOLDER.sub(name, code.call.strip("\n"))
-        text = "\n".join([*lines, *statements.splitlines()])
-        return "\n".join(
-            f"    {line}" if line and line[0] != "#" else line for line in text.splitlines()
-        )
-
-    def _collect(self, functions: Iterable[Function], variant: str) -> None:
-        for function in functions:
-            self._collect(function.needs, variant)
-            known = self._functions.get(function.name)
-            if known is not None and known[0].text != function.text:
-                raise InternalError(f"two texts of the C function {function.name}")
-            self._functions.setdefault(function.name, (function, set()))[1].add(variant)
-
-    def functions(self) -> str:
-        """What the layers share."""
-        return "\n\n".join(
-            self._guards.wrap(variants, function.text)
-            for function, variants in self._functions.values()
-        )
-
-    def offsets(self) -> str:
-        """Where each tensor and the scratch memory of each layer lie in the arena."""
-        tables = []
-        for variant, layout in self._layouts.items():
-            lines = [
-                f"#define {self._offset(step)} {layout.offsets[layer.output]}"
-                for step, layer in enumerate(self._network.layers)
-                if layer.output in layout.offsets
-            ]
-            lines += [
-                f"#define {self._scratch(step)} {layout.scratch[step] or 0}"
-                for step in range(len(self._network.layers))
-                if self._uses_scratch[step]
-            ]
-            tables.append((variant, "\n".join(lines)))
-        text = self._guards.choose(tables)
-        return f"/* Bytes from the start of the arena. */\n{text}" if text else ""
-
-    def _offset(self, step: int) -> str:
-        return f"AT_{self._names[step][6:].upper()}"
-
-    def _scratch(self, step: int) -> str:
-        return f"SCRATCH_{self._names[step][6:].upper()}"
-
-    def run(self) -> str:
-        """The function of the model."""
-        network = self._network
-        upper = network.name.upper()
-        inputs, outputs = argument_names(network)
-        border = [
-            *zip(network.inputs, inputs, strict=True),
-            *zip(network.outputs, outputs, strict=True),
-        ]
-        pointers = [name for _, name in border] + ["arena"]
-        missing = " || ".join(f"{name} == NULL" for name in pointers)
-        sizes = " || ".join(f"{name}_bytes != {tensor.bytes}u" for tensor, name in border)
-        places: dict[Tensor, str] = dict(border)
-        for step, layer in enumerate(network.layers):
-            if layer.output not in places:
-                places[layer.output] = f"at_{self._names[step][6:]}"
-        inside = [
-            f"    {c_type(layer.output.dtype)} *{places[layer.output]} = "
-            f"({c_type(layer.output.dtype)} *)(void *)(memory + {self._offset(step)});"
-            for step, layer in enumerate(network.layers)
-            if layer.output not in network.outputs
-        ]
-        if inside or any(self._uses_scratch):
-            inside.insert(0, "    uint8_t *const memory = (uint8_t *)arena;\n")
-        steps = []
-        for step, layer in enumerate(network.layers):
-            arguments = [places[tensor] for tensor in layer.inputs if tensor.data is None]
-            arguments.append(places[layer.output])
-            if self._uses_scratch[step]:
-                arguments.append(f"memory + {self._scratch(step)}")
-            steps.append(f"    {self._names[step]}({', '.join(arguments)});")
-            steps.append(f"    {upper}_TAP({step}, {places[layer.output]}, {layer.output.bytes}u)")
-        body = "\n".join(steps)
-        return f"""\
+def _run(network: Network, writer: LayerFunctions) -> str:
+    """The function of the model."""
+    upper = network.name.upper()
+    inputs, outputs = argument_names(network)
+    border = [
+        *zip(network.inputs, inputs, strict=True),
+        *zip(network.outputs, outputs, strict=True),
+    ]
+    missing = " || ".join(f"{name} == NULL" for name in [*(name for _, name in border), "arena"])
+    sizes = " || ".join(f"{name}_bytes != {tensor.bytes}u" for tensor, name in border)
+    pointers = writer.pointers(dict(border))
+    steps = range(len(network.layers))
+    inside = [
+        writer.declared(step, pointers)
+        for step in steps
+        if network.layers[step].output not in network.outputs
+    ]
+    if inside or any(writer.uses_scratch):
+        inside.insert(0, "    uint8_t *const memory = (uint8_t *)arena;\n")
+    body = "\n".join(line for step in steps for line in writer.call(step, pointers))
+    return f"""\
 {prototype(network)}
 {{
     if ({missing}) {{

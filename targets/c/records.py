@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from intaglio.targets.c.lifetimes import Layout
-from intaglio.targets.c.network import Convolution, Network
+from intaglio.targets.c.network import Convolution, Network, TrainedConvolution
 
 
 def record(
@@ -31,7 +31,7 @@ def record(
                 "shape": list(layer.output.shape),
                 "dtype": layer.output.dtype,
                 "sources": list(layer.sources),
-                "macs": layer.macs if isinstance(layer, Convolution) else 0,
+                "macs": layer.macs if isinstance(layer, (Convolution, TrainedConvolution)) else 0,
             }
             for layer in network.layers
         ],

@@ -1,7 +1,8 @@
 """Target ``c``: portable C99 with kernels for many processors, and a static memory plan.
 
 The code computes the bits of the integer form in any arithmetic profile. ``verify`` compiles it for
-every variant that this machine runs, and compares the outputs.
+every variant that this machine runs, and compares the outputs. A training step is emitted from the
+forward form (:mod:`intaglio.passes.train.build_forward`), see :mod:`intaglio.targets.c.training`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
-from intaglio.errors import InternalError, Refusal, ToolError
+from intaglio.errors import InternalError, RecipeError, Refusal, ToolError
 from intaglio.targets.base import (
     Artifact,
     Capability,
@@ -29,15 +30,23 @@ from intaglio.targets.c.compiler import require_compiler
 from intaglio.targets.c.grouping import Grouped, read_network
 from intaglio.targets.c.host import host_variants
 from intaglio.targets.c.naming import identifier
+from intaglio.targets.c.network import Network
 from intaglio.targets.c.options import CConfig
 from intaglio.targets.c.records import record
 from intaglio.targets.c.session import CSession, read_report
 from intaglio.targets.c.source import write_sources
+from intaglio.targets.c.stepper import CStepper
+from intaglio.targets.c.training.emitting import Emitted, emit_training
 from intaglio.targets.onnx.integer import OnnxInteger
+from intaglio.targets.training import Stepper
 
 #: Inferences that one measurement of the latency takes the mean of, and how many there are.
 _INFERENCES = 20
 _ROUNDS = 7
+
+_TRAIN_STEP = "train_step"
+#: What the names of a role's files end in, where a bundle has several.
+_ENDS = {"infer": "", _TRAIN_STEP: "train"}
 
 
 class C(Target):
@@ -48,6 +57,7 @@ class C(Target):
     prepare = ("lower.shift_unsigned", "lower.to_integer", "layout.to_channels_last")
     form = "integer"
     exact = True
+    trains = True
     Config: ClassVar[type[TargetConfig]] = CConfig
 
     def capabilities(self) -> Sequence[Capability]:
@@ -71,25 +81,34 @@ class C(Target):
             network = self._grouped(prepared, role).network
             if network is None:
                 raise InternalError(f"'{role}' was not checked")
-            written = write_sources(network, self._options.variants, self._options.memory)
+            written = self._written(prepared, role, network)
             for name, text in written.files.items():
                 (folder / name).write_text(text, encoding="utf-8", newline="\n")
-            data = record(network, written.layouts, written.constant_bytes)
-            (folder / f"{network.name}.json").write_text(json.dumps(data, indent=1) + "\n")
+            data = json.dumps(written.record, indent=1)
+            (folder / f"{network.name}.json").write_text(data + "\n")
             names.append(network.name)
-            texts.append(readme(network, written.layouts, written.constant_bytes))
+            texts.append(written.readme)
             artifacts.append(self._artifact(role, prepared, written.files, network.name))
         (folder / "Makefile").write_text(makefile(names), encoding="utf-8")
         (folder / "CMakeLists.txt").write_text(cmake_lists(names), encoding="utf-8")
         (folder / "README.md").write_text("\n".join(texts), encoding="utf-8")
         return artifacts
 
+    def _written(self, prepared: Prepared, role: str, network: Network) -> Emitted:
+        variants, memory = self._options.variants, self._options.memory
+        if role == _TRAIN_STEP:
+            model = prepared.models[role]
+            return emit_training(model, network, prepared.parameters, variants, memory)
+        made = write_sources(network, variants, memory)
+        data = record(network, made.layouts, made.constant_bytes)
+        return Emitted(made.files, data, readme(network, made.layouts, made.constant_bytes))
+
     @property
     def _options(self) -> CConfig:
         return cast(CConfig, self.config)
 
     def _grouped(self, prepared: Prepared, role: str) -> Grouped:
-        part = role if len(prepared.models) > 1 else ""
+        part = _ENDS.get(role, role) if len(prepared.models) > 1 else ""
         prefix = identifier(self._options.prefix or prepared.name, part)
         return read_network(prepared.models[role], prepared.profile, prefix)
 
@@ -118,9 +137,17 @@ class C(Target):
 
     def open(self, artifact: Artifact, folder: Path, runtime: str | None = None) -> Session:
         """Compiles the sources and loads them."""
+        if artifact.role == _TRAIN_STEP:
+            raise RecipeError("a training step is no inference", remedy="open it as a stepper")
         require_compiler()
         self.check_runtime(artifact, runtime)
         return CSession(artifact, folder, runtime or self.runtimes(artifact)[0].name)
+
+    def open_stepper(self, artifact: Artifact, folder: Path, runtime: str | None = None) -> Stepper:
+        """Compiles the training step and loads it."""
+        require_compiler()
+        self.check_runtime(artifact, runtime)
+        return CStepper(artifact, folder, runtime or self.runtimes(artifact)[0].name)
 
     def measure(self, artifact: Artifact, folder: Path) -> list[Measurement]:
         """Size of the file, arena, constants, and latency on this machine."""
@@ -130,7 +157,7 @@ class C(Target):
             how = f"memory plan, {name}; lower bound {variant['bound_bytes']}"
             found.append(Measurement("arena_bytes", float(variant["arena_bytes"]), "bytes", how))
         try:
-            if self.runtimes(artifact):
+            if self.runtimes(artifact) and artifact.role != _TRAIN_STEP:
                 found.append(self._latency(artifact, folder))
         except ToolError:
             pass  # Whoever runs the artifact hears what the compiler says.

@@ -9,6 +9,7 @@ from intaglio.targets.c.boards.image import BuildOptions, Sizes
 from intaglio.targets.c.boards.measuring import BoardRun, LayerCount, measure
 from intaglio.targets.c.boards.running import BoardResult, run
 from intaglio.targets.c.boards.toolchain import missing_packages, require_toolchain
+from intaglio.targets.c.boards.training import TrainingRun, train_on_board
 
 __all__ = [
     "BOARDS",
@@ -18,9 +19,11 @@ __all__ = [
     "BuildOptions",
     "LayerCount",
     "Sizes",
+    "TrainingRun",
     "get_board",
     "measure",
     "missing_packages",
     "require_toolchain",
     "run",
+    "train_on_board",
 ]

@@ -124,20 +124,46 @@ def build(board: Board, sources: Path, plan: Plan, options: BuildOptions, folder
     """
     (folder / "border.h").write_text(_border_header(plan), encoding="utf-8")
     (folder / "taps.h").write_text(_taps_header(plan), encoding="utf-8")
+    tapped = ["-include", "taps.h"] if plan.taps or plan.wanted is not None else []
+    defines = [f"-DMARKS_BY_TIMER={_most_marks(plan)}"] if plan.by_timer else []
+    if plan.taps:
+        defines.append(f"-DNUMBER_OF_TAPS={_MOST_TAPS}")
+    parts = _FRAME if plan.wanted is None else (*_FRAME, _LAYERS)
+    return link(board, sources, plan.prefix, parts, options, folder, tapped, defines)
+
+
+def link(
+    board: Board,
+    sources: Path,
+    prefix: str,
+    parts: Sequence[str],
+    options: BuildOptions,
+    folder: Path,
+    tapped: Sequence[str] = (),
+    defines: Sequence[str] = (),
+) -> Image:
+    """Compiles emitted files and parts of the frame, and links them.
+
+    Args:
+        board: What for.
+        sources: Folder of the emitted files.
+        prefix: Their prefix.
+        parts: Files of the frame; ``folder`` has the headers that are written for the model.
+        options: How the emitted files are compiled.
+        folder: Where to do it.
+        tapped: Further arguments for the emitted code.
+        defines: Further arguments for the frame.
+
+    Raises:
+        ToolError: The compiler or the linker failed, or the image does not fit the board.
+    """
     common = [GCC, *board.flags, "-std=c99", "-ffunction-sections", "-fdata-sections"]
     emitted = [*common, options.optimization, *options.flags, f"-I{sources}"]
-    tapped = ["-include", "taps.h"] if plan.taps or plan.wanted is not None else []
-    frame = [*common, "-O1", f"-I{_HERE}", f"-I{sources}", "-I."]
-    if plan.by_timer:
-        frame.append(f"-DMARKS_BY_TIMER={_most_marks(plan)}")
-    if plan.taps:
-        frame.append(f"-DNUMBER_OF_TAPS={_MOST_TAPS}")
-    _compile([*emitted, *tapped, "-c", str(sources / f"{plan.prefix}.c"), "-o", "code.o"], folder)
-    weights = str(sources / f"{plan.prefix}_weights.c")
+    _compile([*emitted, *tapped, "-c", str(sources / f"{prefix}.c"), "-o", "code.o"], folder)
+    weights = str(sources / f"{prefix}_weights.c")
     _compile([*emitted, "-c", weights, "-o", "weights.o"], folder)
     # The frame must see the variant that the emitted files are compiled for: arenas may differ.
-    frame += options.flags
-    parts = _FRAME if plan.wanted is None else (*_FRAME, _LAYERS)
+    frame = [*common, "-O1", f"-I{_HERE}", f"-I{sources}", "-I.", *defines, *options.flags]
     for name in parts:
         _compile([*frame, "-c", str(_HERE / name), "-o", f"{Path(name).stem}.o"], folder)
     objects = ["code.o", "weights.o", *(f"{Path(name).stem}.o" for name in parts)]

@@ -28,7 +28,8 @@ from intaglio.targets.c.boards.image import (
 )
 from intaglio.targets.c.boards.toolchain import GCC, QEMU, require_toolchain, tool_version
 
-_CYCLES_OF = "cortex-m4"
+#: The board that there is a model of cycles for.
+CYCLES_OF = "cortex-m4"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,9 +135,9 @@ def measure(
         image, counted, by_plugin = work.count(plan, exact)
         found = unpacked((work.folder / "outputs.bin").read_bytes(), plan.outputs, len(given))
         scale = 1.0 if by_plugin else float(board.instructions_per_tick)
-        gaps = _gaps(counted.marks, 2, len(given))
+        gaps = gaps_between(counted.marks, 2, len(given))
         cycles = None
-        if counted.executed and board.name == _CYCLES_OF:
+        if counted.executed and board.name == CYCLES_OF:
             cycles = round(modelled_cycles(image.path, counted.executed) / len(given))
         made = BoardRun(
             board=board.name,
@@ -144,7 +145,7 @@ def measure(
             instructions=tuple(round(scale * gap[0]) for gap in gaps),
             resolution=scale,
             layers=(),
-            functions=_by_function(image, counted.executed, len(given)),
+            functions=by_function(image, counted.executed, len(given)),
             cycles=cycles,
             image=image.sizes,
             code_bytes=image.code.text + image.code.data,
@@ -213,7 +214,7 @@ class _Work:
         return run(self._board, image, plugin, self.folder, self._seconds)
 
 
-def _gaps(marks: Sequence[int], each: int, samples: int) -> list[list[int]]:
+def gaps_between(marks: Sequence[int], each: int, samples: int) -> list[list[int]]:
     """Counts between the marks of each inference, less what a mark itself costs.
 
     Args:
@@ -230,14 +231,14 @@ def _gaps(marks: Sequence[int], each: int, samples: int) -> list[list[int]]:
 
 def _by_layer(counted: Emulation, samples: int, scale: float) -> tuple[LayerCount, ...]:
     taps = counted.said.get("tap", ())
-    gaps = _gaps(counted.marks, len(taps) + 2, samples)
+    gaps = gaps_between(counted.marks, len(taps) + 2, samples)
     return tuple(
         LayerCount(index, scale * sum(gap[place] for gap in gaps) / samples)
         for place, index in enumerate(taps)
     )
 
 
-def _by_function(image: Image, executed: Mapping[int, int], samples: int) -> dict[str, float]:
+def by_function(image: Image, executed: Mapping[int, int], samples: int) -> dict[str, float]:
     """Instructions by function, the most first; what was inlined belongs to its caller."""
     starts = [address for address, _ in image.symbols]
     found: dict[str, float] = {}

@@ -23,11 +23,13 @@ class Accumulator(NamedTuple):
     Attributes:
         value: The product's result, or what the chain begins with.
         bias: Integer bias, or None.
+        moving: A bias that training changes, or None.
         nodes: The nodes of the chain, the product among them, in order of execution.
     """
 
     value: ir.Value
     bias: NDArray[Any] | None
+    moving: ir.Value | None
     nodes: tuple[ir.Node, ...]
 
     @property
@@ -37,8 +39,9 @@ class Accumulator(NamedTuple):
 
 
 def accumulator(reader: Reader, value: ir.Value | None) -> Accumulator:
-    """Looks through the bias and the Transposes that belong to a product."""
+    """Looks through the biases and the Transposes that belong to a product."""
     bias: NDArray[Any] | None = None
+    moving: ir.Value | None = None
     current = required(value)
     nodes: list[ir.Node] = []
     while not reader.has(current):
@@ -49,12 +52,14 @@ def accumulator(reader: Reader, value: ir.Value | None) -> Accumulator:
             source = node.inputs[0]
         elif node.op_type == "Add" and bias is None and reader.array(node.inputs[1]) is not None:
             bias, source = reader.array(node.inputs[1]), node.inputs[0]
+        elif node.op_type == "Add" and moving is None and reader.variable(node.inputs[1]):
+            moving, source = reader.variable(node.inputs[1]), node.inputs[0]
         else:
             nodes.append(node)
             break
         nodes.append(node)
         current = required(source)
-    return Accumulator(current, bias, tuple(nodes[::-1]))
+    return Accumulator(current, bias, moving, tuple(nodes[::-1]))
 
 
 def full_bias(bias: NDArray[Any] | None, channels: int) -> NDArray[np.int64]:

@@ -22,7 +22,7 @@ from intaglio.targets.c.grouping import (
 from intaglio.targets.c.grouping.reader import Grouping, Reader
 from intaglio.targets.c.grouping.shapes import Wish
 from intaglio.targets.c.naming import identifier
-from intaglio.targets.c.network import Network
+from intaglio.targets.c.network import Network, Tensor, Variable
 from intaglio.targets.integer_graph import Measured
 
 _FAMILIES = (elementwise, functions, moves, pooling, positions, rescales)
@@ -92,7 +92,8 @@ class _Reading:
         self._check_left_over()
         if self._refusals:
             return Grouped(None, tuple(self._refusals)), {}
-        outputs, wishes = reader.outputs(self._graph.outputs)
+        values = [v for v in self._graph.outputs if not reader.is_for_loss(v)]
+        outputs, wishes = reader.outputs(values)
         network = Network(
             identifier(name),
             tuple(reader.inputs),
@@ -100,8 +101,16 @@ class _Reading:
             tuple(reader.layers),
             profile,
             dict(reader.aliases),
+            *self._training(),
         )
         return Grouped(network, ()), wishes
+
+    def _training(self) -> tuple[tuple[Variable, ...], Tensor | None]:
+        """Weights that training changes, by number, and what the loss reads."""
+        found = [self._reader.variables.get(str(value.name)) for value in self._graph.inputs]
+        last = [v for v in self._graph.outputs if self._reader.is_for_loss(v)]
+        logits = self._reader.tensor(last[0]) if last else None
+        return tuple(variable for variable in found if variable is not None), logits
 
     def _begin(self) -> bool:
         try:
@@ -110,6 +119,8 @@ class _Reading:
             self._refusals.append(Refusal("", "input", error.reason, error.remedy))
             return False
         for value in self._graph.inputs:
+            if self._reader.variable(value) is not None:
+                continue  # its layer knows in which order it wants the numbers
             try:
                 self._reader.input(value)
             except RefusedError as error:
@@ -125,6 +136,8 @@ class _Reading:
         grouping = GROUPINGS.get(node.op_type)
         if grouping is None or is_inside(node) or self._reader.is_parameter(node):
             return
+        if self._reader.variable(node.outputs[0]) is not None:
+            return  # part of the layer that adds it
         try:
             grouping(self._reader, node)
             self._grouped.add(node)

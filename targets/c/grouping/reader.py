@@ -21,7 +21,8 @@ from intaglio.passes.lower.refused import RefusedError
 from intaglio.passes.operators import sole_consumer
 from intaglio.passes.provenance import sources
 from intaglio.targets.c.grouping.shapes import Freedom, Wish
-from intaglio.targets.c.network import Block, Layer, Move, Tensor
+from intaglio.targets.c.grouping.variables import Variables
+from intaglio.targets.c.network import Block, Layer, Move, Tensor, Variable
 from intaglio.targets.integer_graph import IntegerGraph, Measured, required
 
 #: Element types of activations.
@@ -42,6 +43,7 @@ class Reader(IntegerGraph):
         layers: The layers so far.
         aliases: Graph values that are a tensor of another name: name to tensor.
         inputs: Tensors of the graph's inputs.
+        variables: Weights that training changes, by name, once a layer reads them.
     """
 
     def __init__(
@@ -55,6 +57,8 @@ class Reader(IntegerGraph):
         self.layers: list[Layer] = []
         self.aliases: dict[str, Tensor] = {}
         self.inputs: list[Tensor] = []
+        self.variables: dict[str, Variable] = {}
+        self._training = Variables(model)
         self._tensors: dict[ir.Value, Tensor] = {}
         self._wishes = dict(wishes or {})
         self._keys: dict[Tensor, str] = {}
@@ -67,6 +71,46 @@ class Reader(IntegerGraph):
     def narrowed(self, value: ir.Value) -> ir.Value:
         """The value itself: a Cast between int16 and int32 is the same tensor here."""
         return value
+
+    # -- training ------------------------------------------------------------------------------
+
+    def variable(self, value: ir.Value | None) -> ir.Value | None:
+        """The graph input with weights that training changes, behind casts and views of it."""
+        return self._training.behind(value)
+
+    def is_for_loss(self, value: ir.Value) -> bool:
+        """Whether only the loss of a training step reads ``value``, in int32."""
+        return value in self._training.for_loss
+
+    def weights(
+        self, value: ir.Value | None, permutation: Sequence[int], shape: Sequence[int]
+    ) -> Tensor:
+        """The tensor of weights in the order in which a layer reads them.
+
+        Args:
+            value: Weights in the graph's layout: constants, or what training changes.
+            permutation: Axes of the graph's layout in the order of the layer's.
+            shape: Sizes in the layer's layout.
+
+        Raises:
+            RefusedError: Two layers want the same weights in different orders.
+        """
+        found = self.variable(value)
+        if found is None:
+            array = np.ascontiguousarray(self.numbers(value).transpose(permutation))
+            name = "weights" if value is None else str(value.name)
+            return Tensor(name, tuple(shape), "int16", data=array.astype(np.int16).reshape(shape))
+        name, dtype = str(found.name), self.dtype(found)
+        if name not in self.variables:
+            tensor = Tensor(name, tuple(shape), dtype, *self._meaning(found))
+            self.variables[name] = Variable(tensor, tuple(permutation), self.shape(found))
+        known = self.variables[name]
+        if known.permutation != tuple(permutation) or known.tensor.shape != tuple(shape):
+            raise RefusedError(
+                f"another layer reads the trained weights '{name}' in another order",
+                "give each layer weights of its own",
+            )
+        return known.tensor
 
     # -- tensors -------------------------------------------------------------------------------
 
@@ -168,26 +212,25 @@ class Reader(IntegerGraph):
         if value in self._tensors:
             raise InternalError(f"'{value.name}' is made twice")
         dtype = dtype or self.dtype(value)
-        if dtype not in (*NARROW, "float32"):
+        if dtype not in (*NARROW, "float32") and not self.is_for_loss(value):
             raise RefusedError(f"'{value.name}' is {dtype}", "make it a constant")
         made, value = value, self._named(value)
         key, shape = str(value.name), self.shape(value)
         wish = self._wishes.get(key, Wish(key, shape))
-        meaning = self.quantization(value) if dtype in NARROW else None
-        tensor = Tensor(
-            wish.name,
-            wish.shape,
-            dtype,
-            0.0 if meaning is None else meaning.scale[0],
-            0 if meaning is None else meaning.zero_point[0],
-            get_source_value(value) or "",
-        )
+        meaning = self._meaning(value) if dtype in NARROW else (0.0, 0)
+        source = get_source_value(value) or ""
+        tensor = Tensor(wish.name, wish.shape, dtype, *meaning, source)
         self._tensors[made] = tensor
         self._keys[tensor] = key
         if wish.name != key:
             self.aliases[key] = tensor
         self._freedom[tensor] = freedom
         return tensor
+
+    def _meaning(self, value: ir.Value) -> tuple[float, int]:
+        """Scale and zero point."""
+        noted = self.quantization(value)
+        return noted.scale[0], noted.zero_point[0]
 
     def _named(self, value: ir.Value) -> ir.Value:
         """The value behind a Cast from int32, after which the tensor is called."""

@@ -10,6 +10,7 @@ from intaglio.targets.c.grouping.convolutions import read_convolution, read_tran
 from intaglio.targets.c.grouping.products import read_product
 from intaglio.targets.c.grouping.reader import Grouping, Reader
 from intaglio.targets.c.grouping.stages import VARIANTS, output_stage
+from intaglio.targets.c.grouping.trained import read_trained, read_trained_product
 from intaglio.targets.c.network import Requantization
 from intaglio.targets.integer_graph import required
 
@@ -17,18 +18,31 @@ _PRODUCTS = {
     **dict.fromkeys(("ConvInteger", "ConvInteger16"), read_convolution),
     **dict.fromkeys(("ConvTransposeInteger", "ConvTransposeInteger16"), read_transposed),
     **dict.fromkeys(("MatMulInteger", "MatMulInteger16", "MatMulInteger16By16"), read_product),
+    "ConvInteger8By16": read_trained,
+    "MatMulInteger8By16": read_trained_product,
 }
+
+#: The loss reads int32, which only kernels for trained weights give: others' weights are widened.
+_FOR_A_LOSS = {
+    **dict.fromkeys(("ConvInteger", "ConvInteger8By16"), read_trained),
+    **dict.fromkeys(("MatMulInteger", "MatMulInteger8By16"), read_trained_product),
+}
+_LAST = "end the model in a convolution or a fully connected layer of 8-bit activations"
 
 
 def _rescale(reader: Reader, node: ir.Node) -> None:
     sums = accumulator(reader, node.inputs[0])
     operator = "" if sums.product is None else sums.product.op_type
-    if reader.has(sums.value) and sums.bias is None:
+    biased = sums.bias is not None or sums.moving is not None
+    if reader.has(sums.value) and not biased:
         _requantize(reader, node, sums, sums.value, 0)
-    elif operator == "Sub" and sums.bias is None:
+    elif operator == "Sub" and not biased:
         _difference(reader, node, sums)
     elif operator in _PRODUCTS:
-        _PRODUCTS[operator](reader, node, sums)
+        reader_of = _FOR_A_LOSS if reader.is_for_loss(node.outputs[0]) else _PRODUCTS
+        if operator not in reader_of:
+            raise RefusedError(f"the loss reads the result of {operator}", _LAST)
+        reader_of[operator](reader, node, sums)
     else:
         raise RefusedError(f"no C function rescales the result of {operator or 'an input'}")
 

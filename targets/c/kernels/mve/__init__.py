@@ -3,8 +3,24 @@
 from __future__ import annotations
 
 from intaglio.targets.c.kernels.base import Implementation, Kernels
-from intaglio.targets.c.kernels.mve import convolution, depthwise, pooling, prelu, sums, tables
-from intaglio.targets.c.network import Convolution, Pool, PRelu, Requantization, Sum, Table
+from intaglio.targets.c.kernels.mve import (
+    convolution,
+    depthwise,
+    pooling,
+    prelu,
+    sums,
+    tables,
+    trained,
+)
+from intaglio.targets.c.network import (
+    Convolution,
+    Pool,
+    PRelu,
+    Requantization,
+    Sum,
+    Table,
+    TrainedConvolution,
+)
 
 
 def _convolution(layer: Convolution, variant: str, budget: int) -> Implementation | None:
@@ -19,4 +35,5 @@ KERNELS: Kernels = {
     PRelu: prelu.implement,
     Table: tables.look_up,
     Requantization: tables.requantize,
+    TrainedConvolution: trained.implement,
 }

@@ -10,6 +10,7 @@ from intaglio.targets.c.kernels.neon.pools import pool
 from intaglio.targets.c.kernels.neon.prelu import prelu
 from intaglio.targets.c.kernels.neon.reductions import reduction
 from intaglio.targets.c.kernels.neon.tables import table
+from intaglio.targets.c.kernels.neon.trained import trained
 from intaglio.targets.c.network import (
     Convolution,
     Pool,
@@ -18,12 +19,18 @@ from intaglio.targets.c.network import (
     Requantization,
     Sum,
     Table,
+    TrainedConvolution,
 )
 
 
 def _convolution(layer: Convolution, variant: str, budget: int) -> Implementation | None:
     del budget
     return dense(layer, variant) or depthwise(layer, variant)
+
+
+def _trained(layer: TrainedConvolution, variant: str, budget: int) -> Implementation | None:
+    del budget
+    return trained(layer, variant)
 
 
 KERNELS: Kernels = {
@@ -34,4 +41,5 @@ KERNELS: Kernels = {
     Requantization: requantization,
     Sum: sum_of,
     Table: table,
+    TrainedConvolution: _trained,
 }

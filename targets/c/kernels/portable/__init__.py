@@ -20,6 +20,7 @@ from intaglio.targets.c.kernels.portable.softmax16 import apply_softmax16
 from intaglio.targets.c.kernels.portable.sums import add
 from intaglio.targets.c.kernels.portable.tables import look_up, look_up_between
 from intaglio.targets.c.kernels.portable.take import take
+from intaglio.targets.c.kernels.portable.trained import convolve_trained
 from intaglio.targets.c.kernels.portable.transposed import convolve_transposed
 from intaglio.targets.c.network import (
     Border,
@@ -40,6 +41,7 @@ from intaglio.targets.c.network import (
     Sum,
     Table,
     Take,
+    TrainedConvolution,
     TransposedConvolution,
 )
 
@@ -62,5 +64,6 @@ KERNELS: Kernels = {
     Sum: add,
     Table: look_up,
     Take: take,
+    TrainedConvolution: convolve_trained,
     TransposedConvolution: convolve_transposed,
 }

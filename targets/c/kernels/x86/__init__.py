@@ -12,6 +12,7 @@ from intaglio.targets.c.kernels.x86.pools import pool, reduction
 from intaglio.targets.c.kernels.x86.prelu import prelu
 from intaglio.targets.c.kernels.x86.sums import sum_of
 from intaglio.targets.c.kernels.x86.tables import requantization, table
+from intaglio.targets.c.kernels.x86.trained import trained
 from intaglio.targets.c.kernels.x86.transposed import transposed
 from intaglio.targets.c.network import (
     Convolution,
@@ -21,6 +22,7 @@ from intaglio.targets.c.network import (
     Requantization,
     Sum,
     Table,
+    TrainedConvolution,
     TransposedConvolution,
 )
 
@@ -50,5 +52,6 @@ KERNELS: Kernels = {
     Requantization: _not_empty(requantization),
     Sum: _not_empty(sum_of),
     Table: _not_empty(table),
+    TrainedConvolution: _not_empty(trained),
     TransposedConvolution: _not_empty(transposed),
 }
