@@ -108,7 +108,8 @@ def convert(
         typer.Option(
             "--target",
             "-t",
-            help="What to write: onnx-qdq, onnx-integer (both by default), tflite, c, ethos-u. "
+            help="What to write: onnx-qdq, onnx-integer, tflite, c, ethos-u; else what the recipe "
+            "names, most often the first two. "
             "(repeatable)",
             autocompletion=complete_targets,
         ),
@@ -297,6 +298,115 @@ def bench(
         from intaglio.cli.commands import run_bench
 
         run_bench(output, bundle, board or [], threads, runs)
+
+
+@app.command()
+def train(
+    bundle: Annotated[
+        str, typer.Argument(metavar="DIR", help="A bundle of the recipe forward-gradient.")
+    ],
+    data: Annotated[
+        str, typer.Option("--data", "-d", metavar="F.npz", help="Samples and labels to train on.")
+    ],
+    validate: Annotated[
+        str | None,
+        typer.Option(
+            "--validate", "-v", metavar="F.npz", help="Others, to choose the best weights by."
+        ),
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option("--out", "-o", metavar="DIR", help="Folder to write; else DIR-adapted."),
+    ] = None,
+    steps: Annotated[int, typer.Option("--steps", "-n", help="Steps of the whole run.")] = 1000,
+    batch: Annotated[int, typer.Option("--batch", "-b", help="Samples a step sees.")] = 16,
+    seed: Annotated[
+        int, typer.Option("--seed", help="Seed of the perturbations and the samples' order.")
+    ] = 1,
+    halve_every: Annotated[
+        int, typer.Option("--halve-every", help="Halve the step every so many steps; 0: never.")
+    ] = 0,
+    validate_every: Annotated[
+        int, typer.Option("--validate-every", help="Validate every so many steps.")
+    ] = 100,
+    patience: Annotated[
+        int,
+        typer.Option(
+            "--patience", help="Stop after so many validations without a better one; 0: never."
+        ),
+    ] = 0,
+    checkpoint_every: Annotated[
+        int, typer.Option("--checkpoint-every", help="Save all weights every so many steps.")
+    ] = 500,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--target",
+            "-t",
+            help="Train with c or onnx-integer; else the first that runs here.",
+            autocompletion=complete_targets,
+        ),
+    ] = None,
+    runtime: Annotated[
+        str | None, typer.Option("--runtime", help="What runs it, such as avx2 or portable.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an interrupted run of the same command.")
+    ] = False,
+    transcript: Annotated[
+        str | None,
+        typer.Option("--transcript", metavar="FILE", help="Write the run's transcript there, too."),
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Train a bundle on labelled samples, in integers, and write the adapted model as a bundle.
+
+    Every step is on disk before the next begins: after a kill at any moment, --resume goes on and
+    comes to the same bits.
+    """
+    with Output(as_json, quiet, debug) as output:
+        from intaglio.cli.training import run_train
+
+        run_train(
+            output,
+            bundle,
+            data,
+            validate=validate,
+            out=out,
+            steps=steps,
+            batch=batch,
+            seed=seed,
+            halve_every=halve_every,
+            validate_every=validate_every,
+            patience=patience,
+            checkpoint_every=checkpoint_every,
+            target=target,
+            runtime=runtime,
+            resume=resume,
+            transcript=transcript,
+        )
+
+
+@app.command()
+def replay(
+    bundle: Annotated[
+        str, typer.Argument(metavar="DIR", help="The bundle that the training began from.")
+    ],
+    transcript: Annotated[
+        str, typer.Argument(metavar="TRANSCRIPT", help="What train wrote: transcript.bin.")
+    ],
+    out: Annotated[str, typer.Option("--out", "-o", metavar="DIR", help="Folder to write.")],
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Rebuild an adapted model from a training transcript, bit for bit and without data."""
+    with Output(as_json, quiet, debug) as output:
+        from intaglio.cli.training import run_replay
+
+        run_replay(output, bundle, transcript, out)
 
 
 @app.command("list")

@@ -17,7 +17,6 @@ from intaglio.catalog import describe_passes, describe_recipes, describe_targets
 from intaglio.cli import tables
 from intaglio.cli.bars import bars
 from intaglio.cli.output import Output
-from intaglio.conversion import DEFAULT_TARGETS
 from intaglio.errors import RecipeError, VerificationError
 from intaglio.inspection import inspect_bundle
 from intaglio.running import (
@@ -66,7 +65,7 @@ def run_convert(
         bundle = intaglio.convert(
             model,
             recipe,
-            targets or DEFAULT_TARGETS,
+            targets or None,
             calibration,
             out,
             sets=settings,

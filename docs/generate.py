@@ -51,6 +51,7 @@ _GROUPS = {
     "canonicalize": "The same function in fewer, simpler operators.",
     "quantize": "Decide how tensors are quantized, and write it into the graph.",
     "calibrate": "Need calibration data: they run the float model on it.",
+    "train": "Which layers train on the device, what a training step does, and its graph.",
     "lower": "Run by targets, after the recipe: from the quantized form to integers.",
     "layout": "Run by targets that want channels last.",
 }
