@@ -231,7 +231,8 @@ def validation_error(error: ValidationError, subject: str, known_keys: Any = Non
     else:
         found = first.get("input")
         shown = f", found {found!r}" if isinstance(found, (str, int, float, bool)) else ""
-        message = f"{subject}: '{location}': {first['msg']}{shown}"
+        where = f"'{location}': " if location else ""
+        message = f"{subject}: {where}{first['msg'].removeprefix('Value error, ')}{shown}"
         remedy = "correct the value"
         if first["type"] == "tuple_type" and isinstance(found, str):
             remedy = f'write a list: ["{found}"], for a shell within single quotes'

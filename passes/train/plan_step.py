@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from intaglio.errors import RecipeError, UnsupportedError
 from intaglio.passes.base import APPROXIMATE, Change, Outcome, Pass, PassConfig, Skip, outcome
@@ -49,6 +49,9 @@ RELATIVE_STEP = 0.03
 #: Probes of 16-bit weights go at least so far where nothing is said: the loss has to feel them.
 LEAST_EPSILON = 32
 
+#: The part of the weights that moves where only some do.
+_KEEP = 0.1
+
 
 class PlanStepConfig(PassConfig):
     """Options of :class:`PlanStep`.
@@ -74,8 +77,8 @@ class PlanStepConfig(PassConfig):
         sharpness: Whether the probes lie about a point uphill.
         radius: Real distance of that point; None for that of ``epsilon``.
         sparsity: ``random`` or ``magnitude``: only some weights of each tensor move; biases all do.
-        keep: The part of the weights that moves then.
-        mask_seed: Seed of the random choice.
+        keep: The part of the weights that moves then; None for a tenth.
+        mask_seed: Seed of the random choice; None for 0.
     """
 
     loss: Literal["cross-entropy", "mean-squared-error"] = "cross-entropy"
@@ -91,8 +94,18 @@ class PlanStepConfig(PassConfig):
     sharpness: bool = False
     radius: float | None = Field(default=None, ge=0.0, allow_inf_nan=False)
     sparsity: Literal["none", "random", "magnitude"] = "none"
-    keep: float = Field(default=0.1, gt=0.0, le=1.0)
-    mask_seed: int = Field(default=0, ge=0, lt=1 << 32)
+    keep: float | None = Field(default=None, gt=0.0, le=1.0)
+    mask_seed: int | None = Field(default=None, ge=0, lt=1 << 32)
+
+    @model_validator(mode="after")
+    def _no_idle_options(self) -> PlanStepConfig:
+        if self.keep is not None and self.sparsity == "none":
+            raise ValueError("keep has no effect without sparsity")
+        if self.mask_seed is not None and self.sparsity != "random":
+            raise ValueError("mask_seed has no effect unless sparsity is random")
+        if self.radius is not None and not self.sharpness:
+            raise ValueError("radius has no effect without sharpness")
+        return self
 
 
 @dataclasses.dataclass(frozen=True)
@@ -222,7 +235,8 @@ class PlanStep(Pass):
             dtype=array.dtype.name,
             scale=tensor.scale,
             epsilon=epsilon,
-            multiplier=size.multiplier,
+            # What the probes do not move says nothing to them: it must not walk with the others.
+            multiplier=size.multiplier if epsilon else 0,
             shift=size.shift,
             limit=limit,
             number=number,
@@ -243,10 +257,11 @@ class PlanStep(Pass):
     def _mask(self, codes: NDArray[np.int16]) -> Mask | None:
         config = self.config
         if config.sparsity == "random":
-            return Mask("hash", seed=config.mask_seed, threshold=round(config.keep * 2.0**32))
+            seed, threshold = config.mask_seed or 0, round((config.keep or _KEEP) * 2.0**32)
+            return Mask("hash", seed=seed, threshold=threshold)
         if config.sparsity == "none":
             return None
-        count = math.ceil(config.keep * codes.size)
+        count = math.ceil((config.keep or _KEEP) * codes.size)
         order = np.argsort(-np.abs(codes.reshape(-1).astype(np.int32)), kind="stable")
         moves = np.zeros(codes.size, bool)
         moves[order[:count]] = True

@@ -140,7 +140,9 @@ def test_with_eight_bits_a_small_epsilon_rounds_to_nothing_and_says_so():
 @pytest.mark.parametrize("law", list(Law))
 @pytest.mark.parametrize("sharpness", [False, True])
 def test_no_probe_leaves_the_grid(law, sharpness):
-    options = {"epsilon": 3e-3, "radius": 2e-3, "law": law.value, "sharpness": sharpness}
+    options = {"epsilon": 3e-3, "law": law.value, "sharpness": sharpness}
+    if sharpness:
+        options["radius"] = 2e-3
     specification, _ = plan(form(biases=True), **options)
     extreme = np.array([-law.largest, law.largest])
     for parameter in specification.parameters:
@@ -329,3 +331,15 @@ def test_weights_are_written_back_in_the_layout_of_the_graph():
         write_parameters(model, {name: a for name, a in arrays.items() if name != "b2"})
     with pytest.raises(InputError, match=r"int16 \[4, 3\], not int16 \[3, 4\]"):
         write_parameters(model, {**arrays, "w2": arrays["w2"].T})
+
+
+@pytest.mark.parametrize("idle", [{"keep": 0.2}, {"mask_seed": 3}, {"radius": 0.1}])
+def test_options_without_effect_are_errors(idle):
+    with pytest.raises(RecipeError, match="no effect"):
+        plan(form(), **idle)
+
+
+def test_what_the_probes_do_not_move_stays():
+    specification, found = plan(form(bits=8), epsilon=1e-9)
+    assert all(p.epsilon == 0 and p.multiplier == 0 for p in specification.parameters)
+    assert found.skips
