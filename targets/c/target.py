@@ -157,8 +157,9 @@ class C(Target):
             how = f"memory plan, {name}; lower bound {variant['bound_bytes']}"
             found.append(Measurement("arena_bytes", float(variant["arena_bytes"]), "bytes", how))
         try:
-            if self.runtimes(artifact) and artifact.role != _TRAIN_STEP:
-                found.append(self._latency(artifact, folder))
+            if self.runtimes(artifact):
+                is_step = artifact.role == _TRAIN_STEP
+                found.append((self._step_time if is_step else self._latency)(artifact, folder))
         except ToolError:
             pass  # Whoever runs the artifact hears what the compiler says.
         return found
@@ -171,6 +172,12 @@ class C(Target):
         times = sorted(library.seconds(zeros, _INFERENCES) for _ in range(_ROUNDS))
         how = f"{variant}, processor time, one thread, median of {_ROUNDS} times {_INFERENCES}"
         return Measurement("latency_ms", 1000 * times[_ROUNDS // 2], "ms", how)
+
+    def _step_time(self, artifact: Artifact, folder: Path) -> Measurement:
+        variant = self.runtimes(artifact)[0].name
+        milliseconds = 1000 * CStepper(artifact, folder, variant).seconds(_INFERENCES, _ROUNDS)
+        how = f"{variant}, batch of one, one thread, median of {_ROUNDS} times {_INFERENCES}"
+        return Measurement("step_ms", milliseconds, "ms", how)
 
     def inner_tensors(self, artifact: Artifact, folder: Path) -> Mapping[str, str]:
         """The output of each layer that stands for a source value."""

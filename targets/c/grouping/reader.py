@@ -82,36 +82,6 @@ class Reader(IntegerGraph):
         """Whether only the loss of a training step reads ``value``, in int32."""
         return value in self._training.for_loss
 
-    def weights(
-        self, value: ir.Value | None, permutation: Sequence[int], shape: Sequence[int]
-    ) -> Tensor:
-        """The tensor of weights in the order in which a layer reads them.
-
-        Args:
-            value: Weights in the graph's layout: constants, or what training changes.
-            permutation: Axes of the graph's layout in the order of the layer's.
-            shape: Sizes in the layer's layout.
-
-        Raises:
-            RefusedError: Two layers want the same weights in different orders.
-        """
-        found = self.variable(value)
-        if found is None:
-            array = np.ascontiguousarray(self.numbers(value).transpose(permutation))
-            name = "weights" if value is None else str(value.name)
-            return Tensor(name, tuple(shape), "int16", data=array.astype(np.int16).reshape(shape))
-        name, dtype = str(found.name), self.dtype(found)
-        if name not in self.variables:
-            tensor = Tensor(name, tuple(shape), dtype, *self._meaning(found))
-            self.variables[name] = Variable(tensor, tuple(permutation), self.shape(found))
-        known = self.variables[name]
-        if known.permutation != tuple(permutation) or known.tensor.shape != tuple(shape):
-            raise RefusedError(
-                f"another layer reads the trained weights '{name}' in another order",
-                "give each layer weights of its own",
-            )
-        return known.tensor
-
     # -- tensors -------------------------------------------------------------------------------
 
     def has(self, value: ir.Value) -> bool:
@@ -217,20 +187,21 @@ class Reader(IntegerGraph):
         made, value = value, self._named(value)
         key, shape = str(value.name), self.shape(value)
         wish = self._wishes.get(key, Wish(key, shape))
-        meaning = self._meaning(value) if dtype in NARROW else (0.0, 0)
-        source = get_source_value(value) or ""
-        tensor = Tensor(wish.name, wish.shape, dtype, *meaning, source)
+        meaning = self.quantization(value) if dtype in NARROW else None
+        tensor = Tensor(
+            wish.name,
+            wish.shape,
+            dtype,
+            0.0 if meaning is None else meaning.scale[0],
+            0 if meaning is None else meaning.zero_point[0],
+            get_source_value(value) or "",
+        )
         self._tensors[made] = tensor
         self._keys[tensor] = key
         if wish.name != key:
             self.aliases[key] = tensor
         self._freedom[tensor] = freedom
         return tensor
-
-    def _meaning(self, value: ir.Value) -> tuple[float, int]:
-        """Scale and zero point."""
-        noted = self.quantization(value)
-        return noted.scale[0], noted.zero_point[0]
 
     def _named(self, value: ir.Value) -> ir.Value:
         """The value behind a Cast from int32, after which the tensor is called."""

@@ -14,6 +14,7 @@ from intaglio.targets.c.grouping.accumulators import Accumulator, full_bias
 from intaglio.targets.c.grouping.images import for_each_image
 from intaglio.targets.c.grouping.reader import Begun, Reader
 from intaglio.targets.c.grouping.stages import output_stage
+from intaglio.targets.c.grouping.weights import read_weights
 from intaglio.targets.c.grouping.windows import read_window
 from intaglio.targets.c.network import Layer, Tensor, TrainedConvolution, Window
 from intaglio.targets.integer_graph import required
@@ -73,7 +74,8 @@ def _layer(
         sizes = reader.shape(sums.moving)
         if math.prod(sizes) != channels:
             raise RefusedError("its trained bias is not one number a channel", "state them all")
-        read.append(reader.weights(sums.moving, tuple(range(len(sizes))), (channels,)))
+        order = tuple(range(len(sizes)))
+        read.append(read_weights(reader, sums.moving, order, (channels,)))
         _claim_views(reader, sums)
     limit = _limit(weights)
     return TrainedConvolution(
@@ -98,7 +100,7 @@ def _zero_point(reader: Reader, node: ir.Node) -> int:
 def _weights(
     reader: Reader, node: ir.Node, permutation: tuple[int, ...], shape: tuple[int, ...]
 ) -> Tensor:
-    weights = reader.weights(node.inputs[1], permutation, shape)
+    weights = read_weights(reader, node.inputs[1], permutation, shape)
     zero_point = [*node.inputs, None, None][3] if node.op_type.endswith("Integer") else None
     if zero_point is None or weights.data is None or not np.any(reader.numbers(zero_point)):
         return weights

@@ -8,8 +8,21 @@ from intaglio.targets.c.naming import cell_text
 from intaglio.targets.c.training.header import TRAINING_ERRORS
 from intaglio.targets.c.training.loss import loss_of
 from intaglio.targets.c.training.packing import total_bytes
+from intaglio.targets.c.training.schedule import Schedule
 from intaglio.targets.c.training.sources import TrainingSources
 from intaglio.targets.c.variants import BY_NAME
+
+
+def _layers(schedule: Schedule) -> str:
+    """Which layers run once a sample."""
+    count = schedule.prefix + schedule.probed
+    text = f"Of its {count} layers, {schedule.frozen} depend on no trained weight"
+    if schedule.prefix or not schedule.frozen:
+        return f"{text}."
+    return (
+        f"{text}; they run for\nevery loss nevertheless, since the memory of an inference has no "
+        "room for their results. Convert\nwith `--set c.memory=fast` to keep them."
+    )
 
 
 def training_readme(written: TrainingSources) -> str:
@@ -68,8 +81,7 @@ A step takes a batch of one sample or more, one behind the other. A sample's tar
 {loss.meaning}. `{name}_replay` changes weights as a step did whose signs are known: seeds and signs
 of all steps are enough to bring another device to the same weights.
 
-The step goes through its batch {schedule.mode}. Of its
-{schedule.prefix + schedule.probed} layers, {schedule.prefix} depend on no trained weight.
+The step goes through its batch {schedule.mode}. {_layers(schedule)}
 
 | processor | arena of an inference, bytes | of inference and step | constants, bytes |
 |---|---|---|---|

@@ -47,8 +47,9 @@ def training_record(
     data = record(schedule.network, written.layouts, written.constant_bytes)
     data["training"] = {
         "mode": schedule.mode,
-        "frozen_layers": schedule.prefix,
-        "probed_layers": schedule.probed,
+        "frozen_layers": schedule.frozen,
+        "layers_run_once": schedule.prefix,
+        "layers_probed": schedule.probed,
         "weights_bytes": total_bytes(packed),
         "parameters": [to_record(place) for place in packed],
         "arena": {

@@ -8,7 +8,8 @@ ways:
 * *probe by probe*: the weights are moved once for all samples, and every layer runs every time.
 
 With one sample, the first is never more work; with more, the sizes tell up to how many samples it
-is less. It needs memory for what stays alive, which may be too much: then there is no prefix.
+is less. It needs memory for what stays alive, which may be too much: then there is no prefix,
+unless ``c.memory=fast`` takes what it needs.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ class Schedule:
 
     Attributes:
         network: The network in that order.
-        prefix: Number of layers that depend on no trained weight and whose results stay alive.
+        frozen: Number of layers that depend on no trained weight.
+        prefix: As many, or 0 where their results cannot stay alive.
         probed: Number of layers behind them that run for every loss.
         most_by_sample: Largest batch that the step goes through sample by sample; None for any.
         layouts: Code and memory on each kind of processor.
@@ -42,6 +44,7 @@ class Schedule:
     """
 
     network: Network
+    frozen: int
     prefix: int
     probed: int
     most_by_sample: int | None
@@ -91,9 +94,10 @@ def plan_schedule(
     most = _most_by_sample(network, specification, frozen)
     if frozen:
         chosen = _scheduled(network, frozen, most, bytes_of, memory)
-        if chosen.fits:
+        if chosen.fits or memory == "fast":
             return chosen
-    return _scheduled(network, [], 0, bytes_of, memory)
+    placed = _scheduled(network, [], 0, bytes_of, memory)
+    return dataclasses.replace(placed, frozen=len(frozen))
 
 
 def _scheduled(
@@ -113,6 +117,7 @@ def _scheduled(
     kept = {t: last for layer in probed for t in layer.inputs if t in made}
     return Schedule(
         network=ordered,
+        frozen=len(prefix),
         prefix=len(prefix),
         probed=len(probed),
         most_by_sample=most_by_sample,

@@ -132,7 +132,18 @@ def assert_same_steps(bundle, classes, count=3, steps=4, runtimes=None):
 def test_small_models(name, tmp_path):
     case = CASES[name]
     bundle = convert(case, tmp_path)
-    assert_same_steps(bundle, case.classes)
+    training, steppers = assert_same_steps(bundle, case.classes)
+    artifacts = [bundle.artifact(target, "infer") for target in ("onnx-integer", "c")]
+    golden, other = (bundle.opener(one).open(one, bundle.folder) for one in artifacts)
+    [spec], [output] = training.inputs, artifacts[0].outputs
+    x = np.random.default_rng(2).integers(-128, 127, (1, *spec.shape[1:]), np.int8)
+    wanted = golden.run({"x": x}).outputs[output.name]
+    given = x.transpose(0, 2, 3, 1) if artifacts[1].inputs[0].layout == "NHWC" else x
+    [found] = other.run({"x": given}).outputs.values()
+    found = found.transpose(0, 3, 1, 2) if artifacts[1].outputs[0].layout == "NHWC" else found
+    np.testing.assert_array_equal(found, wanted)
+    steppers[0].set_weights(training.weights)
+    np.testing.assert_array_equal(steppers[0].predict(x), wanted)
 
 
 @pytest.mark.parametrize("name", ["digits", "spoken_digits"])
@@ -154,6 +165,8 @@ def test_sample_models(name, layers, tmp_path):
     assert report["training"]["mode"] == (
         "sample by sample" if layers == "head" else "probe by probe"
     )
+    measured = {m.name: m.value for m in bundle.opener(artifact).measure(artifact, bundle.folder)}
+    assert 0 < measured["step_ms"] < 1000
     starts = [(p["offset"], p["nbytes"]) for p in report["training"]["parameters"]]
     assert all(offset % 16 == 0 for offset, _ in starts)
     assert sum(starts[-1]) <= report["training"]["weights_bytes"]

@@ -3,14 +3,16 @@
 Batch, weights, results and arena are allocations of just their size.
 """
 
+import shutil
 import subprocess
 
 import numpy as np
 import pytest
 
 from intaglio.targets.c.compiler import require_compiler
-from intaglio.targets.c.training.packing import unpack_weights
+from intaglio.targets.c.training.packing import pack_weights, unpack_weights
 from intaglio.targets.c.training.sources import write_training_sources
+from intaglio.targets.c.variants import BY_NAME
 from intaglio.transforms.forward_gradient.randomness import Law
 from intaglio.transforms.forward_gradient.specification import StepRounding
 from tests.targets.c.harness import FLAGS, runs_here
@@ -74,41 +76,36 @@ int main(void)
 
 COUNT, STEPS, SEED = 2, 3, 2**32 - 2
 
-
-@pytest.mark.parametrize("variant", ["portable", "avx2", "vnni"])
-@pytest.mark.parametrize("options", [
+OPTIONS = (
     {"trains": "head"},
     {"bias": True, "law": Law.BINOMIAL, "sharpness": True, "mask": "bits", "probes": 2},
     {"bias": True, "rounding": StepRounding.STOCHASTIC, "mask": "hash", "loss_bits": 0},
     {"loss": "mean-squared-error", "rounding": StepRounding.FLOOR, "probes": 3},
-], ids=str)  # fmt: skip
-def test_steps_stay_within_their_memory(options, variant, tmp_path):
-    if not runs_here(variant):
-        pytest.skip(f"this processor has no {variant}")
-    model = make(**options)
+)
+
+
+def check_program(model, variant, folder, compiler, flags, emulator=()):
+    """A program of its own that makes steps, replays one and infers; its weights are right."""
     # Weights at their limits: probes reach the ends of the types.
     for parameter in model.specification.parameters:
         flat = model.initial[parameter.name].reshape(-1)
         flat[::3], flat[1::3] = parameter.limit, -parameter.limit
     written = write_training_sources(model.network, model.specification, model.initial, {variant})
     for name, text in written.files.items():
-        (tmp_path / name).write_text(text)
-    (tmp_path / "main.c").write_text(MAIN.format(count=COUNT, steps=STEPS, seed=SEED))
-    forced = ["-DMODEL_PORTABLE"] if variant == "portable" else []
+        (folder / name).write_text(text)
+    (folder / "main.c").write_text(MAIN.format(count=COUNT, steps=STEPS, seed=SEED))
     subprocess.run(
-        [*require_compiler(), "-std=gnu11", "-O1", "-g", *SANITIZERS, *FLAGS[variant], *forced,
-         "main.c", "model.c", "model_weights.c", "-o", "main"],
-        cwd=tmp_path, check=True,
+        [*compiler, "-std=gnu11", "-O1", "-g", *flags, "main.c", "model.c", "model_weights.c",
+         "-o", "main"],
+        cwd=folder, check=True,
     )  # fmt: skip
     x, targets = model.batch(COUNT)
     packed = written.parameters.packed
-    memory = bytearray(sum(place.count * np.dtype(place.dtype).itemsize for place in packed))
-    for place in packed:
-        memory[place.offset : place.offset + place.nbytes] = place.pack(model.initial[place.name])
-    given = x.tobytes() + targets.astype("<i4").tobytes() + bytes(memory)
+    given = x.tobytes() + targets.astype("<i4").tobytes() + pack_weights(packed, model.initial)
     done = subprocess.run(
-        [tmp_path / "main"], input=given, capture_output=True, check=False, timeout=120
-    )
+        [*emulator, str(folder / "main")], input=given, capture_output=True, check=False,
+        timeout=120,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode()[:4000]
     wanted, results = dict(model.initial), []
     for step in range(STEPS):
@@ -121,3 +118,25 @@ def test_steps_stay_within_their_memory(options, variant, tmp_path):
     wanted = model.replayed([results[-1].signs], seed=at)
     for name, array in unpack_weights(packed, done.stdout).items():
         np.testing.assert_array_equal(array, wanted[name], err_msg=name)
+
+
+@pytest.mark.parametrize("variant", ["portable", "avx2", "vnni"])
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_steps_stay_within_their_memory(options, variant, tmp_path):
+    if not runs_here(variant):
+        pytest.skip(f"this processor has no {variant}")
+    forced = ["-DMODEL_PORTABLE"] if variant == "portable" else []
+    flags = [*SANITIZERS, *FLAGS[variant], *forced]
+    check_program(make(**options), variant, tmp_path, require_compiler(), flags)
+
+
+@pytest.mark.parametrize("variant", ["neon", "dotprod"])
+@pytest.mark.parametrize("options", OPTIONS[:2], ids=str)
+def test_an_emulated_aarch64_makes_the_same_steps(options, variant, tmp_path):
+    if not shutil.which("aarch64-linux-gnu-gcc") or not shutil.which("qemu-aarch64"):
+        pytest.skip(
+            "needs the Debian packages gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
+        )
+    flags = ["-static", *BY_NAME[variant].flags]
+    compiler = ["aarch64-linux-gnu-gcc"]
+    check_program(make(**options), variant, tmp_path, compiler, flags, ["qemu-aarch64"])

@@ -113,6 +113,17 @@ def test_a_costly_prefix_runs_once_a_sample(tmp_path):
     assert trainer.written.schedule.mode == "sample by sample"
 
 
+@pytest.mark.parametrize("trains", ["head", "all"])
+def test_a_model_may_have_several_inputs(trains, tmp_path):
+    model = make(trains, split=True)
+    trainer, _ = check(model, tmp_path)
+    x, _ = model.batch(2)
+    [found] = trainer.library.predict(model.parts(x), 2)
+    weights = trainer.weights()
+    wanted = np.stack([model.forward(image, weights)["y"][0] for image in x])
+    np.testing.assert_array_equal(found, wanted)
+
+
 def test_ties_change_nothing(tmp_path):
     """Where both losses are the same there is no direction."""
     model = make("head")
@@ -189,9 +200,27 @@ def test_inferences_read_the_weights_at_hand(tmp_path):
 @pytest.mark.parametrize("trains", ["head", "all"])
 def test_a_step_needs_the_memory_of_an_inference(trains, variant, tmp_path):
     need(variant)
+    """Tensors of frozen layers stay alive only where there is room for them."""
     schedule = Trainer(make(trains, size=10), tmp_path, variant).written.schedule
+    assert schedule.prefix == (3 if trains == "head" else 0)
     for name, layout in schedule.layouts.items():
         assert layout.plan.bytes <= 1.1 * schedule.inference[name]
+
+
+def test_fast_memory_keeps_what_frozen_layers_make(tmp_path):
+    """The first layer runs once a sample, though its result then lies beside two others."""
+    model = make("all", size=10)
+    trainer = Trainer(model, tmp_path, memory="fast")
+    schedule = trainer.written.schedule
+    assert (schedule.frozen, schedule.prefix) == (1, 1)
+    assert not schedule.fits
+    for count in (1, 3):
+        x, targets = model.batch(count)
+        trainer.reset()
+        wanted, results = model.trained(x, targets, STEPS)
+        assert trainer.train(x, targets, STEPS) == results
+        for name, array in trainer.weights().items():
+            np.testing.assert_array_equal(array, wanted[name])
 
 
 def test_the_loss_reads_the_largest_logits_there_are(tmp_path):

@@ -6,7 +6,9 @@ import numpy as np
 
 from intaglio.targets.c.library import Port
 from intaglio.targets.c.network import (
+    Block,
     Convolution,
+    Move,
     Network,
     Rescale,
     Tensor,
@@ -51,19 +53,20 @@ class Model:
     specification: StepSpecification
     initial: dict
 
+    def parts(self, x):
+        """Channels of images by the inputs of the network."""
+        sizes = np.cumsum([tensor.shape[-1] for tensor in self.network.inputs])
+        return [np.ascontiguousarray(part) for part in np.split(x, sizes[:-1], axis=-1)]
+
     def forward(self, x, weights):
         """Every tensor of one sample."""
-        known = {self.network.inputs[0].name: x}
+        known = {t.name: part for t, part in zip(self.network.inputs, self.parts(x), strict=True)}
         for variable in self.network.variables:
             array = weights[variable.tensor.name].transpose(variable.permutation)
             known[variable.tensor.name] = array.reshape(variable.tensor.shape)
         for layer in self.network.layers:
             arrays = [known[t.name] if t.data is None else np.asarray(t.data) for t in layer.inputs]
-            if isinstance(layer, TrainedConvolution):
-                # An int64 accumulator beyond int32 is what the wide rounding takes.
-                known[layer.output.name] = reference(layer, arrays)
-            else:
-                known[layer.output.name] = reference(layer, arrays)
+            known[layer.output.name] = reference(layer, arrays)
         return known
 
     def loss(self, batch, targets):
@@ -99,13 +102,14 @@ class Model:
     def batch(self, count, seed=0):
         """Random samples and targets."""
         rng = np.random.default_rng(seed)
-        x = rng.integers(-128, 127, (count, *self.network.inputs[0].shape[1:]), np.int8)
+        rows, columns = self.network.inputs[0].shape[1:3]
+        x = rng.integers(-128, 127, (count, rows, columns, 3), np.int8)
         if self.specification.loss == "mean-squared-error":
             return x, rng.integers(-(1 << 20), 1 << 20, (count, CLASSES), np.int32)
         return x, rng.integers(0, CLASSES, count)
 
 
-def make(trains="all", seed=0, size=6, mask="", bias=False, spread=8000, **options):
+def make(trains="all", seed=0, size=6, mask="", bias=False, spread=8000, split=False, **options):
     """A model: convolution, depthwise convolution, 3x3 convolution, fully connected layer.
 
     Args:
@@ -115,6 +119,7 @@ def make(trains="all", seed=0, size=6, mask="", bias=False, spread=8000, **optio
         mask: ``hash``, ``bits``, ``none`` (a threshold of 0), or empty.
         bias: Whether the head has a trained bias.
         spread: Largest weight to begin with.
+        split: Whether the image comes in two inputs, of one channel and of two.
         options: Further fields of the specification.
     """
     rng = np.random.default_rng(seed)
@@ -185,12 +190,30 @@ def make(trains="all", seed=0, size=6, mask="", bias=False, spread=8000, **optio
         dense("y", output, rescale(45, 1, rounding=by)),
         dense("step_logits", logits, rescale(41, 0, limits, by)),
     )  # fmt: skip
-    network = Network("model", (image,), (output,), layers, "tflm", {}, tuple(variables), logits)
+    inputs = (image,)
+    if split:
+        inputs, join = joined(image)
+        layers = (join, *layers)
+    network = Network("model", inputs, (output,), layers, "tflm", {}, tuple(variables), logits)
     parameters = tuple(
         parameter(name, initial[name], number, mask, options) for number, name in enumerate(chosen)
     )
     specification = StepSpecification(parameters, **options)
     return Model(network, specification, {name: initial[name] for name in chosen})
+
+
+def joined(image):
+    """Two inputs, and the layer that makes an image of them."""
+    _, rows, columns, _ = image.shape
+    left, right = (
+        dataclasses.replace(image, name=name, shape=(1, rows, columns, channels))
+        for name, channels in (("left", 1), ("right", 2))
+    )
+    blocks = (
+        Block(0, (rows * columns, 1), (1, 1), 0, (3, 1), 0),
+        Block(1, (rows * columns, 2), (2, 1), 0, (3, 1), 1),
+    )
+    return (left, right), Move("join", (left, right), image, (), blocks)
 
 
 def parameter(name, array, number, mask, options):
@@ -215,10 +238,12 @@ def parameter(name, array, number, mask, options):
 class Trainer:
     """The emitted step of a model, compiled for a variant of this machine."""
 
-    def __init__(self, model, folder, variant="portable", *, flags=("-O2",), compiler=None):
+    def __init__(
+        self, model, folder, variant="portable", *, flags=("-O2",), compiler=None, memory="balanced"
+    ):
         self.model = model
         self.written = write_training_sources(
-            model.network, model.specification, model.initial, {variant}
+            model.network, model.specification, model.initial, {variant}, memory
         )
         for name, text in self.written.files.items():
             (folder / name).write_text(text)
@@ -246,9 +271,9 @@ class Trainer:
 
     def train(self, batch, targets, steps, seed=11, step_shift=0):
         """Results of some steps."""
-        x, t = np.ascontiguousarray(batch), np.ascontiguousarray(targets, np.int32)
+        x, t = self.model.parts(batch), np.ascontiguousarray(targets, np.int32)
         at = [self.model.specification.step_seed(seed, step) for step in range(steps)]
-        return [self.library.step([x], t, len(x), one, step_shift) for one in at]
+        return [self.library.step(x, t, len(batch), one, step_shift) for one in at]
 
 
 ROUNDINGS = tuple(StepRounding)

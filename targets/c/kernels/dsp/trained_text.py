@@ -165,7 +165,9 @@ def dense_function(
         return "\n".join(" " * indent + line for line in lines)
 
     def begin(channel: str) -> str:
-        return f"bias[{channel}] + trained[{channel}]" if trained else f"bias[{channel}]"
+        # Two numbers of 32 bits may need 64.
+        cast = "(int64_t)" if wide else ""
+        return f"{cast}bias[{channel}] + trained[{channel}]" if trained else f"bias[{channel}]"
 
     one, pair = (sums(most if wide else None) for sums in (inner.one, inner.two))
     words = {

@@ -187,6 +187,15 @@ def add_sums_at_the_limits(maker):
                         zero_point=zero_point, trained_bias=False,
                     )  # fmt: skip
                     assert np.abs(maker.acc(layer)).max() >= products * 32767 * 255 * 0.99
+    # Both parts of a bias fit 32 bits, and their sum does not.
+    for filters in (5, 8):
+        window = Window((1, 3, 300), (1, 3, filters), (1, 1))
+        for rounding in ("wide", "real"):
+            layer = maker.convolved_trained(
+                window, 300, wide=True, rounding=rounding, trained_bias=True, spread="all"
+            )
+            layer.bias[:] = INT32_LIMIT - 1
+            maker.arrays[layer.inputs[2].name][:] = INT32_LIMIT - 1
 
 
 def beside_fixed_ones(seed):
