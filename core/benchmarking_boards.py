@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intaglio.errors import RecipeError
+from intaglio.preparing import TRAIN_STEP
 from intaglio.progress import Progress, silent
 from intaglio.targets.base import Artifact, Tensors, TensorSpec
 from intaglio.timing_contestants import random_inputs
@@ -91,7 +92,8 @@ def bench_boards(
     from intaglio.targets.c.boards import get_board, measure, require_toolchain
 
     chosen = [get_board(name) for name in boards]
-    artifacts = [artifact for artifact in bundle.artifacts if artifact.target == _C]
+    # A training step takes weights and labels besides samples.
+    artifacts = [a for a in bundle.artifacts if a.target == _C and a.role != TRAIN_STEP]
     if not artifacts:
         raise RecipeError(
             f"bundle {bundle.folder} has no C, and boards run nothing else",
