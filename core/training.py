@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from intaglio.adapted import export_adapted
 from intaglio.bundle import Bundle, check_output, load
-from intaglio.errors import InputError, RecipeError, ToolError
+from intaglio.errors import InputError, OutputError, RecipeError, ToolError
 from intaglio.preparing import TRAIN_STEP
 from intaglio.progress import Progress, silent
 from intaglio.training_files import load_training, open_stepper, require_training
@@ -156,13 +156,23 @@ def train(
             f"there are {len(samples)} samples, and a batch has {batch}",
             remedy=f"give --batch {len(samples)} or less",
         )
+    if transcript is not None and not Path(transcript).parent.is_dir():
+        raise OutputError(
+            f"cannot write {transcript}: {Path(transcript).parent} is no folder",
+            remedy="make it first, or give another --transcript",
+        )
     listen = progress or silent
-    place = RunFolder(_beside(folder, RUN_SUFFIX))
+    listen("open", 0, None)
+    # Before anything is written: what cannot be opened leaves no folder behind.
+    stepper = _open(source, target, runtime)
     try:
-        _begin(place, settings, training, samples, held_out, resume)
-        listen("open", 0, None)
-        stepper = _open(source, target, runtime)
+        place = RunFolder(_beside(folder, RUN_SUFFIX))
+    except BaseException:
+        stepper.close()
+        raise
+    try:
         try:
+            _begin(place, settings, training, samples, held_out, resume)
             told = listener or _forward(listen)
             run = Run(stepper, training, samples, held_out, settings, place, told)
             outcome = run.run()
@@ -227,6 +237,11 @@ def replay(
             "not those of this one",
             remedy="give the bundle that the run began from, converted with the same options",
         )
+    if found.probes != specification.probes:
+        raise InputError(
+            f"the transcript has {found.probes} probes a step, the bundle {specification.probes}",
+            remedy="the transcript is damaged: take another copy of it",
+        )
     listen = progress or silent
     weights: Mapping[str, NDArray[Any]] = training.weights
     for step in range(found.steps):
@@ -234,6 +249,11 @@ def replay(
         signs = tuple(int(sign) for sign in found.signs[step])
         weights = update(specification, weights, seed, signs, found.step_shift(step))
         listen("replay", step + 1, found.steps)
+    if found.end and found.end != digest(specification, weights):
+        raise InputError(
+            "the transcript does not come to the weights that it says: it is damaged",
+            remedy="take another copy of it",
+        )
     notes = {"steps": found.steps, "replayed": True}
     files = {TRANSCRIPT_FILE: encode(found)}
     return export_adapted(source, weights, out, notes=notes, files=files, progress=listen)

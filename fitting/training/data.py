@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,17 @@ _LABELS = ("labels", "label", "y")
 _TARGETS = ("target", "targets", "y")
 
 Arrays = Mapping[str, NDArray[Any]]
+
+# What reading a damaged, truncated, encrypted or oddly compressed file can raise.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    OSError,
+    ValueError,
+    RuntimeError,
+    NotImplementedError,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,13 +87,14 @@ def read_samples(source: str | Path | Arrays, training: Training, what: str) -> 
 def _load(path: Path, what: str) -> dict[str, NDArray[Any]]:
     remedy = f"give {what} as a .npz file with the samples and their labels"
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            if not hasattr(stored, "files"):
-                raise InputError(f"{path} holds one array without labels", remedy=remedy)
-            return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        stored = np.load(path, allow_pickle=False)
+        if not isinstance(stored, np.ndarray):
+            with stored:
+                return {name: stored[name] for name in stored.files}
+    except _DAMAGE as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"cannot read {path}: {reason}", remedy=remedy) from error
+    raise InputError(f"{path} holds one array without labels", remedy=remedy)
 
 
 def _listed(arrays: Arrays) -> str:
@@ -133,9 +146,10 @@ def _integers(x: NDArray[Any], spec: TensorSpec, origin: str) -> tuple[NDArray[A
 
 
 def _targets(y: NDArray[Any], count: int, training: Training, origin: str) -> NDArray[Any]:
-    if len(y) != count:
+    labels = len(y) if y.ndim else 1
+    if labels != count or not y.ndim:
         raise InputError(
-            f"{origin} holds {count} samples and {len(y)} labels", remedy="give one each"
+            f"{origin} holds {count} samples and {labels} labels", remedy="give one each"
         )
     if training.specification.loss == "cross-entropy":
         return _labels(y, int(training.outputs[0].shape[-1]), origin)
@@ -146,6 +160,8 @@ def _targets(y: NDArray[Any], count: int, training: Training, origin: str) -> ND
             f"{list(shape)}",
             remedy="give targets in the shape of the model's output",
         )
+    if y.dtype.kind not in "fiub":
+        raise InputError(f"targets of {origin} are {y.dtype}", remedy="save numbers")
     if not np.isfinite(y.astype(np.float64)).all():
         raise InputError(f"targets of {origin} hold NaN or infinity", remedy="repair them")
     codes = np.rint(y.astype(np.float64) / training.specification.logit_scale)

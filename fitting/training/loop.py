@@ -149,7 +149,7 @@ class Run:
         found = [Validation(**point) for point in self._folder.validations()]
         points = [point for point in found if point.step <= steps]
         # A validation that a kill cut off is done now; so is the one before the first step.
-        due = steps % self._settings.validate_every == 0
+        due = steps % self._settings.validate_every == 0 or steps == self._settings.steps
         if due and (not points or points[-1].step < steps):
             points.append(self._validate(steps))
             self._save(points)
@@ -209,9 +209,11 @@ class Run:
         stopped: str,
     ) -> RunOutcome:
         self._replay(transcript, kept)
+        weights = self._stepper.weights()
+        end = digest(self._training.specification, weights)
         return RunOutcome(
-            transcript=transcript.first(kept),
-            weights=self._stepper.weights(),
+            transcript=dataclasses.replace(transcript.first(kept), end=end),
+            weights=weights,
             steps_done=transcript.steps,
             losses=np.array(losses, np.float32),
             validations=tuple(points),

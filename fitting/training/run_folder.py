@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,6 +31,12 @@ TRANSCRIPT = "transcript.bin"
 _RUN, _LOSSES, _VALIDATION, _LOCK = "run.json", "losses.bin", "validation.json", "lock"
 _WEIGHTS = "weights-{step:09d}.bin"
 _KEPT = 2
+
+# Files that a run leaves, also those it was writing when it was killed.
+_OURS = re.compile(
+    r"(run\.json|transcript\.bin|losses\.bin|validation\.json|weights-\d+\.bin)(\.new)?"
+    r"|transcript\.new"
+)
 
 
 def fingerprint(*arrays: NDArray[Any]) -> str:
@@ -81,10 +88,20 @@ class RunFolder:
         return data
 
     def begin(self, told: Mapping[str, Any]) -> None:
-        """Notes what a new run is told; what an earlier one left is removed."""
-        for entry in self.path.iterdir():
-            if entry.name != _LOCK:
-                entry.unlink()
+        """Notes what a new run is told; what an earlier one left is removed.
+
+        Raises:
+            RecipeError: The folder holds what no run left there.
+        """
+        left = [entry for entry in sorted(self.path.iterdir()) if entry.name != _LOCK]
+        for entry in left:
+            if not entry.is_file() or not _OURS.fullmatch(entry.name):
+                raise RecipeError(
+                    f"{self.path} is for the training run, and holds {entry.name}",
+                    remedy="move that away, or give another --out",
+                )
+        for entry in left:
+            entry.unlink()
         self._write(_RUN, (json.dumps(told, indent=1, sort_keys=True) + "\n").encode())
 
     def transcript(self) -> Transcript | None:

@@ -10,7 +10,7 @@ with F fractional bits (8 by default)::
 
 ``E[f] = round(2^(15 + f/256))`` and ``G[i] = round(256 * log2(1 + (i + 1/2) / 256))``; with F < 8
 the fraction of ``d`` is shifted up to 8 bits, and G is rounded to F bits. Samples are summed in
-int64. The largest error at ten classes is 0.003 nat.
+int64. At ten classes the error stays below 0.004 nat (0.0033 is the largest found).
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def squared_error(logits: NDArray[np.int32], targets: NDArray[np.int32]) -> int:
         targets: int32, the same shape, likewise.
 
     Returns:
-        The loss; below 2^63 for 2^13 elements and more.
+        The loss; it fits int64 for fewer than 2^13 elements at the ends of their range.
     """
     difference = logits.astype(np.int64) - targets.astype(np.int64)
     return int((difference * difference).sum())

@@ -9,7 +9,8 @@ Layout, little-endian::
     12   32  SHA-256 of the specification's JSON
     44   32  digest of the weights that the run began with
     76   124 31 numbers of 4 bytes: the step from which on the k-th halving holds; 2^32 - 1 for none
-    200      codes of two bits, lowest first, m for each step: 1 for the sign +1, 2 for -1, 3 for a
+    200  32  digest of the weights that the transcript ends with; zeros while it is not finished
+    232      codes of two bits, lowest first, m for each step: 1 for the sign +1, 2 for -1, 3 for a
              tie; 0 ends the transcript
 
 A step is written by setting bits that were 0. So a file that is cut or was never finished still
@@ -33,12 +34,13 @@ from intaglio.transforms.forward_gradient.specification import (
 
 MAGIC = b"IFGT"
 VERSION = 1
-HEADER_BYTES = 200
+HEADER_BYTES = 232
 HALVINGS_OFFSET = 76
 NO_HALVING = (1 << 32) - 1
 
 _HEAD = struct.Struct("<4sHHI32s32s")
 _HALVINGS = struct.Struct(f"<{LARGEST_SHIFT}I")
+_END = struct.Struct("<32s")
 
 #: Code of a sign, and sign of a code; 0 is no sign.
 _CODES = {1: 1, -1: 2, 0: 3}
@@ -56,6 +58,7 @@ class Transcript:
         probes: Probes of a step.
         halvings: Steps from which on the step is halved once more, ascending.
         signs: int8 ``[steps, probes]``: 1, 0 or -1.
+        end: Digest of the weights behind the last step, hexadecimal; empty while unfinished.
     """
 
     specification: str
@@ -64,6 +67,7 @@ class Transcript:
     probes: int
     halvings: tuple[int, ...]
     signs: NDArray[np.int8]
+    end: str = ""
 
     @property
     def steps(self) -> int:
@@ -77,7 +81,8 @@ class Transcript:
     def first(self, steps: int) -> Transcript:
         """The transcript of the first ``steps`` steps."""
         halvings = tuple(start for start in self.halvings if start < steps)
-        return dataclasses.replace(self, halvings=halvings, signs=self.signs[:steps])
+        end = self.end if steps >= self.steps else ""
+        return dataclasses.replace(self, halvings=halvings, signs=self.signs[:steps], end=end)
 
 
 def specification_digest(specification: StepSpecification) -> str:
@@ -95,7 +100,7 @@ def encode(transcript: Transcript) -> bytes:
 
 
 def header(transcript: Transcript) -> bytes:
-    """The first 200 bytes of a transcript.
+    """What stands before the codes of a transcript.
 
     Raises:
         ValueError: It has more halvings than there are places, or a number out of range.
@@ -111,7 +116,7 @@ def header(transcript: Transcript) -> bytes:
             transcript.first_seed,
             bytes.fromhex(transcript.specification),
             bytes.fromhex(transcript.weights),
-        ) + _HALVINGS.pack(*places)
+        ) + _HALVINGS.pack(*places) + _END.pack(bytes.fromhex(transcript.end))
     except struct.error as error:
         raise ValueError(f"no transcript holds this: {error}") from error
 
@@ -129,7 +134,7 @@ def decode(data: bytes) -> Transcript:
     """Reads a transcript, whole or cut.
 
     Raises:
-        ValueError: It is none, or damaged in its first 200 bytes or behind its end.
+        ValueError: It is none, or damaged before its codes or behind its end.
     """
     if data[:4] != MAGIC:
         raise ValueError("this is no transcript of a training run")
@@ -145,7 +150,16 @@ def decode(data: bytes) -> Transcript:
     stated = [place for place in halvings if place != NO_HALVING]
     if stated != halvings[: len(stated)] or stated != sorted(stated):
         raise ValueError("the halvings of the transcript are out of order")
-    return Transcript(specification.hex(), weights.hex(), seed, probes, tuple(stated), signs)
+    (end,) = _END.unpack_from(data, HEADER_BYTES - _END.size)
+    return Transcript(
+        specification.hex(),
+        weights.hex(),
+        seed,
+        probes,
+        tuple(stated),
+        signs,
+        end.hex() if any(end) else "",
+    )
 
 
 def _unpack_signs(data: bytes, probes: int) -> NDArray[np.int8]:
