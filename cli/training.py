@@ -112,7 +112,9 @@ def _rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         f", weights of step {facts['steps']:,} kept" if facts["steps"] < facts["steps_done"] else ""
     )
     yield "steps", f"{facts['steps_done']:,} of {settings['batch']} samples{kept}"
-    yield "runtime", f"{facts['runtime']}, {1000 * facts['step_seconds']:.3g} ms a step"
+    seconds = facts["step_seconds"]
+    took = "" if seconds is None else f", {1000 * seconds:.3g} ms a step"
+    yield "runtime", f"{facts['runtime']}{took}"
     yield "forwards", f"{facts['forwards']:,}"
     if facts["loss"]:
         yield "loss", f"{facts['loss'][0][1]:.3f} to {facts['loss'][-1][1]:.3f}"

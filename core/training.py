@@ -14,10 +14,15 @@ from numpy.typing import NDArray
 from intaglio.adapted import export_adapted
 from intaglio.bundle import Bundle, check_output, load
 from intaglio.errors import InputError, OutputError, RecipeError, ToolError
+from intaglio.passes.train.step_sizes import smallest_gradient
 from intaglio.preparing import TRAIN_STEP
 from intaglio.progress import Progress, silent
-from intaglio.training_files import load_training, open_stepper, require_training
-from intaglio.transforms.forward_gradient.randomness import Law
+from intaglio.training_files import (
+    load_training,
+    open_stepper,
+    require_one_input,
+    require_training,
+)
 from intaglio.transforms.forward_gradient.step import digest
 from intaglio.transforms.forward_gradient.transcript import (
     Transcript,
@@ -146,9 +151,11 @@ def train(
     require_training(source)
     folder = _beside(source.folder, "-adapted") if out is None else Path(out)
     check_output(folder)
+    _keep_apart(source.folder, folder)
     if patience and validate is None:
         raise RecipeError("--patience needs validation data", remedy="give --validate")
     training = load_training(source)
+    require_one_input(training)
     samples = read_samples(data, training, "training data")
     held_out = None if validate is None else read_samples(validate, training, "validation data")
     if len(samples) < batch:
@@ -160,6 +167,10 @@ def train(
         raise OutputError(
             f"cannot write {transcript}: {Path(transcript).parent} is no folder",
             remedy="make it first, or give another --transcript",
+        )
+    if transcript is not None and Path(transcript).is_dir():
+        raise OutputError(
+            f"cannot write {transcript}: it is a folder", remedy="give a file as --transcript"
         )
     listen = progress or silent
     listen("open", 0, None)
@@ -227,6 +238,7 @@ def replay(
     source = bundle if isinstance(bundle, Bundle) else load(Path(bundle))
     require_training(source)
     check_output(Path(out))
+    _keep_apart(source.folder, Path(out))
     training = load_training(source)
     found = _read_transcript(transcript)
     specification = training.specification
@@ -259,6 +271,14 @@ def replay(
     return export_adapted(source, weights, out, notes=notes, files=files, progress=listen)
 
 
+def _keep_apart(source: Path, out: Path) -> None:
+    """Refuses to write over the bundle that trains: without it no run is repeated or replayed."""
+    if source.resolve() == out.resolve():
+        raise RecipeError(
+            f"{out} is the bundle that trains itself", remedy="give another folder as --out"
+        )
+
+
 def _beside(folder: Path, suffix: str) -> Path:
     resolved = folder.resolve()
     return resolved.with_name(resolved.name + suffix)
@@ -279,7 +299,9 @@ def _begin(
         "data": fingerprint(*arrays),
     }
     found = place.started()
-    if found is None or (place.transcript() is None and not resume):
+    before = None if found is None else place.transcript()
+    done = 0 if before is None else before.steps
+    if found is None or (not done and not resume):
         place.begin(told)
         return
     if not resume:
@@ -287,9 +309,16 @@ def _begin(
             f"{place.path} holds an interrupted run",
             remedy=f"go on with --resume, or remove {place.path}",
         )
+    if done > settings.steps:
+        raise RecipeError(
+            f"the interrupted run has made {done} steps, and --steps is {settings.steps}",
+            remedy=f"give --steps {done} or more, or another --out",
+        )
     if found != told:
         # More steps may be asked for: they change nothing that is done.
-        longer = {**found, "settings": {**found["settings"], "steps": settings.steps}}
+        before_that = found.get("settings")
+        stated = before_that if isinstance(before_that, dict) else {}
+        longer = {**found, "settings": {**stated, "steps": settings.steps}}
         if longer != told:
             changed = [key for key in told if found.get(key) != told[key]]
             raise RecipeError(
@@ -336,14 +365,14 @@ def _facts(
         int((outcome.weights[p.name] != training.weights[p.name]).sum())
         for p in specification.parameters
     )
-    # One z moves a weight by at most its largest step: at the limit, it stands within that.
     at_limit = sum(
         int((np.abs(outcome.weights[p.name].astype(np.int64)) >= p.limit).sum())
         for p in specification.parameters
     )
     size = sum(p.size for p in specification.parameters)
     forwards = 2 * specification.seeds_per_step
-    done = max(1, outcome.steps_done - outcome.resumed_at)
+    # A resumed run may have had no step left to do: then there is no time of one.
+    done = outcome.steps_done - outcome.resumed_at
     return {
         "steps": outcome.transcript.steps,
         "steps_done": outcome.steps_done,
@@ -353,7 +382,7 @@ def _facts(
         "forwards_per_step": forwards,
         "forwards": forwards * settings.batch * outcome.steps_done,
         "seconds": outcome.seconds,
-        "step_seconds": outcome.seconds / done,
+        "step_seconds": outcome.seconds / done if done else None,
         "halvings": list(outcome.transcript.halvings),
         "ties": float((signs == 0).mean()) if signs.size else 0.0,
         "parameters": size,
@@ -370,8 +399,7 @@ def _facts(
 
 def _smallest_step(parameter: Any, specification: Any) -> float:
     """The smallest move, in steps of the grid, of a weight that one probe's sign moves."""
-    smallest = 32 if specification.law is Law.RADEMACHER else 16
-    return float(smallest * parameter.multiplier / 2.0**parameter.shift)
+    return float(parameter.step * smallest_gradient(specification.law))
 
 
 def _curve(losses: NDArray[np.float32]) -> list[list[float]]:

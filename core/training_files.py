@@ -50,6 +50,20 @@ def require_training(bundle: Bundle) -> None:
         )
 
 
+def require_one_input(training: Training) -> None:
+    """Refuses a model whose samples are more than one tensor: batches are of one.
+
+    Raises:
+        RecipeError: It has several inputs.
+    """
+    if len(training.inputs) != 1:
+        names = ", ".join(spec.name for spec in training.inputs)
+        raise RecipeError(
+            f"the model has {len(training.inputs)} inputs ({names}), and batches are of one",
+            remedy="run train_step.onnx or the C functions yourself: they take all inputs",
+        )
+
+
 def stepper_runtimes(bundle: Bundle, target: str) -> list[Runtime]:
     """The runtimes here that run a target's training step, the one to prefer first.
 
@@ -86,6 +100,7 @@ __all__ = [
     "is_training",
     "load_training",
     "open_stepper",
+    "require_one_input",
     "require_training",
     "stepper_runtimes",
 ]

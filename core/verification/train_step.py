@@ -86,6 +86,12 @@ def verify_training(bundle: Bundle, report: VerifyReport, progress: Progress) ->
         return
     try:
         training = load_training(bundle)
+        if len(training.inputs) != 1:
+            report.warnings.append(
+                f"the training step was not run: the model has {len(training.inputs)} inputs, and "
+                "batches are of one"
+            )
+            return
         batches = list(_batches(training, bundle))
     except IntaglioError as error:
         report.failures.append(f"the training step cannot be run: {error}")

@@ -72,10 +72,11 @@ def read_samples(source: str | Path | Arrays, training: Training, what: str) -> 
     origin = what if isinstance(source, Mapping) else f"{what} {Path(source).name}"
     spec = training.inputs[0]
     wanted = _LABELS if training.specification.loss == "cross-entropy" else _TARGETS
+    what_for = "labels" if wanted is _LABELS else "targets"
     target_name = next((name for name in wanted if name in arrays), None)
     if target_name is None:
         raise InputError(
-            f"{origin} holds no labels: there are {_listed(arrays)}",
+            f"{origin} holds no {what_for}: there are {_listed(arrays)}",
             remedy=f"save them under the name {wanted[0]}",
         )
     x = np.asarray(arrays[_input_name(arrays, spec, target_name, origin)])

@@ -25,6 +25,7 @@ from intaglio.passes.canonicalize.editing import add_constant, fresh_name
 from intaglio.passes.dialect.functions import add_functions
 from intaglio.passes.dialect.specification import DOMAIN
 from intaglio.passes.provenance import inherit_sources
+from intaglio.passes.train.graph_writer import rename_inner
 from intaglio.passes.train.logits import Logits, find_logits, logit_scale, require_rows
 from intaglio.transforms.fixed_point import MINIMUM_WIDE_SHIFT, quantize_multiplier
 from intaglio.transforms.forward_gradient.loss import SQUARED_ERROR_LIMIT
@@ -53,7 +54,7 @@ class BuildForward(Pass):
         """Edits ``model`` in place; a model without a specification stays as it is.
 
         Raises:
-            UnsupportedError: Its output is nothing that the loss can read.
+            UnsupportedError: Its output is nothing that the loss can read, or a name is taken.
             InternalError: A trained tensor is missing, or has another shape than stated.
         """
         specification = read_specification(model)
@@ -61,6 +62,12 @@ class BuildForward(Pass):
             return outcome(model, [], [Skip("", "nothing in the model trains")])
         if is_forward(model):
             return outcome(model, [], [Skip("", "the model is in the forward form already")])
+        if LOGITS in {v.name for v in (*model.graph.inputs, *model.graph.outputs)}:
+            raise UnsupportedError(
+                f"the training step has an output '{LOGITS}' of its own",
+                remedy="give the model's input or output another name",
+            )
+        rename_inner(model.graph, [LOGITS])
         found = find_logits(model)
         output = model.graph.outputs[0]
         require_rows(specification, output)
@@ -93,8 +100,12 @@ def read_specification(model: ir.Model) -> StepSpecification | None:
 
 def is_forward(model: ir.Model) -> bool:
     """Whether a model is in the forward form."""
-    outputs = model.graph.outputs
-    return METADATA_KEY in model.metadata_props and bool(outputs) and outputs[-1].name == LOGITS
+    specification, outputs = read_specification(model), model.graph.outputs
+    if specification is None or not outputs or outputs[-1].name != LOGITS:
+        return False
+    # A model may have an output of that name itself: then its weights are no inputs yet.
+    inputs = {value.name for value in model.graph.inputs}
+    return all(parameter.name in inputs for parameter in specification.parameters)
 
 
 def _lift(graph: ir.Graph, parameter: Parameter) -> Parameter:

@@ -22,6 +22,7 @@ from intaglio.errors import InputError, InternalError, ToolError
 from intaglio.targets.c.boards.toolchain import run_tool, tool_version
 from intaglio.targets.c.compiler import compile_files, require_compiler
 from intaglio.targets.c.library import Port
+from intaglio.targets.c.literals import c_type
 from intaglio.targets.processes import signal_name
 
 COMPILER = "aarch64-linux-gnu-gcc"
@@ -40,7 +41,6 @@ _PACKAGES = {
     COMPILER: "gcc-aarch64-linux-gnu libc6-dev-arm64-cross",
     EMULATOR: "qemu-user",
 }
-_TYPES = {"int8": "int8_t", "int16": "int16_t", "float32": "float"}
 _SECONDS = 300
 
 _MAIN = Template("""\
@@ -234,7 +234,7 @@ class Emulated:
             *((port, False) for port in self.outputs),
         ]
         for number, (port, is_input) in enumerate(border):
-            kind, bytes_, tensor = _TYPES[port.dtype], port.empty().nbytes, f"tensor_{number}"
+            kind, bytes_, tensor = c_type(port.dtype), port.empty().nbytes, f"tensor_{number}"
             places.append(f"{kind} *const {tensor} = ({kind} *)(void *)place({bytes_});")
             arguments.append(f"{tensor}, {bytes_}u")
             if is_input:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from intaglio.errors import InternalError, ToolError
 from intaglio.targets.c.compiler import compile_files, require_compiler
+from intaglio.targets.c.literals import c_type
 
 _RUNNER = """\
 /* Calls {name}: pointers come in tables, and outputs of layers are copied where asked for. */
@@ -71,8 +72,6 @@ int64_t runner_time(void *const *tensors, const size_t *sizes, void *arena, size
     return (int64_t)(after.tv_sec - before.tv_sec) * 1000000000 + (after.tv_nsec - before.tv_nsec);
 }}
 """
-
-_TYPES = {"int8": "int8_t", "int16": "int16_t", "float32": "float"}
 
 #: What a program for this machine is compiled with.
 NATIVE = ("-O3", "-march=native")
@@ -202,7 +201,7 @@ def _compile(
 ) -> Path:
     sources = sources.resolve()
     arguments = ", ".join(
-        f"({'const ' if is_input else ''}{_TYPES[port.dtype]} *)tensors[{place}], sizes[{place}]"
+        f"({'const ' if is_input else ''}{c_type(port.dtype)} *)tensors[{place}], sizes[{place}]"
         for place, (port, is_input) in enumerate(border)
     )
     text = _RUNNER.format(name=name, upper=name.upper(), arguments=arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 import time
 from collections.abc import Sequence
@@ -63,8 +64,13 @@ class CStepper(Stepper):
             )
         self.specification = training.specification
         self.runtime = f"c-{variant}"
-        self._packed, self._outputs = record.packed, record.outputs
-        self._input, self._logits = record.inputs[0], record.logits
+        self._packed = record.packed
+        self._input = _as_in(training.inputs[0], record.inputs[0])
+        self._outputs = [
+            _as_in(source, spec)
+            for source, spec in zip(training.outputs, record.outputs, strict=True)
+        ]
+        self._logits = _as_in(training.outputs[0], record.logits)
         name = source.stem
         forced = [f"-D{name.upper()}_PORTABLE"] if variant == "portable" else []
         with tempfile.TemporaryDirectory(prefix="intaglio-", ignore_cleanup_errors=True) as build:
@@ -185,6 +191,11 @@ def _shift(step_shift: int) -> int:
 
 def _ports(specs: Sequence[TensorSpec]) -> list[Port]:
     return [Port(spec.name, [int(d) for d in spec.shape], spec.dtype) for spec in specs]
+
+
+def _as_in(source: TensorSpec, spec: TensorSpec) -> TensorSpec:
+    """``spec`` without its layout where the model has the channels last itself: nothing turns."""
+    return dataclasses.replace(spec, layout="") if source.layout == spec.layout else spec
 
 
 def _channels_last(array: NDArray[Any], spec: TensorSpec) -> NDArray[Any]:

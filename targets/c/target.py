@@ -13,7 +13,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
+import onnx_ir as ir
+
 from intaglio.errors import InternalError, RecipeError, Refusal, ToolError
+from intaglio.passes.train.build_forward import read_specification
 from intaglio.targets.base import (
     Artifact,
     Capability,
@@ -65,12 +68,13 @@ class C(Target):
         return OnnxInteger().capabilities()
 
     def check(self, prepared: Prepared) -> list[Refusal]:
-        """Every node that no layer computes."""
-        return [
+        """Every node that no layer computes, and a training step on several samples at once."""
+        refusals = [
             refusal
             for role in sorted(prepared.models)
             for refusal in self._grouped(prepared, role).refusals
         ]
+        return refusals + _batched(prepared.models.get(_TRAIN_STEP))
 
     def emit(self, prepared: Prepared, out: Path) -> list[Artifact]:
         """Writes ``c/<prefix>.c``, ``.h``, ``_weights.c`` and ``.json``, and what builds them."""
@@ -187,3 +191,25 @@ class C(Target):
     def report(self, artifact: Artifact, folder: Path) -> Mapping[str, Any]:
         """Layers and memory plans; see :func:`intaglio.targets.c.records.record`."""
         return read_report(artifact, folder)
+
+
+def _batched(model: ir.Model | None) -> list[Refusal]:
+    """Refuses inputs of more than one sample: a step takes samples one by one, as many as come."""
+    if model is None:
+        return []
+    specification = read_specification(model)
+    weights = set() if specification is None else {p.name for p in specification.parameters}
+    return [
+        Refusal(
+            str(value.name),
+            "input",
+            f"its batch is fixed to {value.shape[0]} samples, and a step takes them one by one",
+            "export the model with an open batch axis, or one of 1",
+        )
+        for value in model.graph.inputs
+        if value.name not in weights
+        and value.shape is not None
+        and len(value.shape) > 0
+        and isinstance(value.shape[0], int)
+        and value.shape[0] > 1
+    ]

@@ -135,6 +135,15 @@ class OnnxStepper(Stepper):
         Raises:
             InputError: The batch does not fit the model.
         """
+        size = self._data.shape[0] if self._data.shape else None
+        if not isinstance(size, int) or not x.shape or len(x) in (0, size):
+            return self._predict(x)
+        # The model's batch is fixed: in pieces, the last one filled up.
+        whole = np.concatenate([x, np.repeat(x[-1:], -len(x) % size, axis=0)])
+        pieces = [self._predict(whole[at : at + size]) for at in range(0, len(whole), size)]
+        return np.concatenate(pieces)[: len(x)]
+
+    def _predict(self, x: NDArray[Any]) -> NDArray[np.int8]:
         if self._infer_session is None:
             self._infer_session = make_session(self._infer, threads=self._threads)
         binding = self._infer_session.io_binding()

@@ -85,6 +85,39 @@ def _by_groups(taken, weights, groups):
     return np.concatenate(parts, -1)
 
 
+def _trained(layer, x, weights, trained_bias=0):
+    """``sum (x - z) * w + bias``, tap by tap, in int64."""
+    window, z = layer.window, layer.inputs[0].zero_point
+    rows, columns, channels = window.image
+    image = x.reshape(window.image).astype(np.int64) - z
+    filters, _, _, depth = weights.shape
+    # A border of zeros that holds every tap.
+    far = [
+        (window.result[i] - 1) * window.strides[i]
+        + (window.kernel[i] - 1) * window.dilations[i]
+        + 1
+        for i in (0, 1)
+    ]
+    room = np.zeros(
+        (max(far[0], rows + window.pads[0]), max(far[1], columns + window.pads[1]), channels),
+        np.int64,
+    )
+    top, left = window.pads
+    room[top : top + rows, left : left + columns] = image
+    acc = np.zeros(window.result, np.int64) + layer.bias + trained_bias
+    per_group = filters // layer.groups
+    for i, j in np.ndindex(window.kernel):
+        a, b = i * window.dilations[0], j * window.dilations[1]
+        seen = room[a : a + far[0], b : b + far[1]]
+        seen = seen[:: window.strides[0], :: window.strides[1]]
+        seen = seen[: window.result[0], : window.result[1]]
+        for g in range(layer.groups):
+            some = slice(g * per_group, (g + 1) * per_group)
+            values = seen[..., g * depth : (g + 1) * depth]
+            acc[..., some] += values @ weights[some, i, j].astype(np.int64).T
+    return acc
+
+
 def _transposed(layer, x):
     window = layer.window
     image = x.reshape(window.image).astype(np.int64) - layer.inputs[0].zero_point
@@ -158,6 +191,7 @@ SUMS = {
     layers.Convolution: _convolution,
     layers.Product: _product,
     layers.Reduction: _reduction,
+    layers.TrainedConvolution: _trained,
     layers.TransposedConvolution: _transposed,
 }
 

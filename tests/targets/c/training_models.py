@@ -30,10 +30,7 @@ from intaglio.transforms.forward_gradient.specification import (
 )
 from intaglio.transforms.forward_gradient.step import train_step, update
 from tests.targets.c.harness import FLAGS, STRICT
-from tests.targets.c.kernels.test_trained_portable import sums_of_trained
-from tests.targets.c.reference import SUMS, reference
-
-SUMS.setdefault(TrainedConvolution, sums_of_trained)
+from tests.targets.c.reference import reference
 
 CLASSES = 7
 #: Filters of the two convolutions.

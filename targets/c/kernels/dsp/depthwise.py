@@ -17,7 +17,7 @@ from intaglio.targets.c.kernels.dsp.folding import fold
 from intaglio.targets.c.kernels.dsp.intrinsics import EVEN_ODD, LOAD
 from intaglio.targets.c.network import Convolution
 
-_PAIRS = Function(
+PAIRS = Function(
     "dsp_pairs",
     """\
 /* The lower halves of two words as one, and the upper halves. */
@@ -45,7 +45,7 @@ DSP_INLINE uint32_t dsp_upper(uint32_t first, uint32_t second)
     (EVEN_ODD, LOAD),
 )
 
-_DEPTHWISE = Function(
+DEPTHWISE = Function(
     "dsp_depthwise",
     """\
 typedef void dsp_rows(const uint32_t *x, int32_t pitch, const int32_t *constants, int8_t *y,
@@ -198,7 +198,7 @@ static void dsp_depthwise(const int8_t *x, int8_t *y, uint8_t *scratch,
         }
     }
 }""",
-    (HALF, _PAIRS),
+    (HALF, PAIRS),
 )
 
 
@@ -224,7 +224,7 @@ def implement(layer: Convolution, budget: int) -> Implementation | None:
     stride = window.strides[0]
     rows, columns, _ = window.result
     pitch = -(-columns // 2) * stride + 1
-    band = _band(rows, stride, 16 * pitch, budget)
+    band = band_rows(rows, stride, 16 * pitch, budget)
     left = window.pads[1]
     pairs = min((window.image[1] - left) // 2, pitch - left)
     single = int(pitch > left + pairs and (window.image[1] - left) % 2)
@@ -244,7 +244,7 @@ dsp_depthwise(x0, y, scratch, &layer, {multiply.name});"""
     in_place = stride == 1 and window.pads == (1, 1) and window.image == window.result
     return Implementation(
         call=call,
-        functions=(multiply, _DEPTHWISE),
+        functions=(multiply, DEPTHWISE),
         arrays=(
             Array("weights", folded.weights.astype(np.int8)),
             Array("bias", folded.bias),
@@ -256,7 +256,7 @@ dsp_depthwise(x0, y, scratch, &layer, {multiply.name});"""
     )
 
 
-def _band(rows: int, stride: int, row_bytes: int, budget: int) -> int:
+def band_rows(rows: int, stride: int, row_bytes: int, budget: int) -> int:
     """Result rows at once: as many as fit, at least one; bands of nearly equal height."""
     most = max((budget // row_bytes - 3) // stride + 1, 1)
     bands = -(-rows // most)

@@ -12,7 +12,7 @@ import re
 import numpy as np
 
 from intaglio.targets.c.kernels.base import Array, Function, Implementation
-from intaglio.targets.c.kernels.dsp import depthwise as fixed
+from intaglio.targets.c.kernels.dsp.depthwise import DEPTHWISE, band_rows
 from intaglio.targets.c.kernels.dsp.depthwise_rows import depthwise_rows
 from intaglio.targets.c.kernels.dsp.finish import ACCUMULATOR_LIMIT, finish
 from intaglio.targets.c.kernels.portable.constants import largest_magnitude
@@ -44,10 +44,10 @@ _BIASES = "    const int32_t *bias, *trained, *multiplier;\n    int32_t reach;\n
 
 
 def _text() -> Function:
-    text = _NAMES.sub(r"dsp_trained_\1", fixed._DEPTHWISE.text)
+    text = _NAMES.sub(r"dsp_trained_\1", DEPTHWISE.text)
     text = text.replace("const int8_t *weights", "const int16_t *weights")
     text = text.replace(_BIAS, _BIASES).replace(_SUM, _SUM_OF_TRAINED)
-    return Function("dsp_trained_depthwise", text, fixed._DEPTHWISE.needs)
+    return Function("dsp_trained_depthwise", text, DEPTHWISE.needs)
 
 
 def reach_of(layer: TrainedConvolution) -> int | None:
@@ -95,7 +95,7 @@ def depthwise(layer: TrainedConvolution, budget: int) -> Implementation | None:
     stride = window.strides[0]
     rows, columns, _ = window.result
     pitch = -(-columns // 2) * stride + 1
-    band = fixed._band(rows, stride, 16 * pitch, budget)
+    band = band_rows(rows, stride, 16 * pitch, budget)
     left = window.pads[1]
     pairs = min((window.image[1] - left) // 2, pitch - left)
     single = int(pitch > left + pairs and (window.image[1] - left) % 2)

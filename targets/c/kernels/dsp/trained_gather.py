@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from intaglio.targets.c.kernels.base import Function
-from intaglio.targets.c.kernels.dsp.depthwise import _PAIRS
+from intaglio.targets.c.kernels.dsp.depthwise import PAIRS
 from intaglio.targets.c.kernels.dsp.gather import INSIDE, WINDOW
 from intaglio.targets.c.kernels.dsp.intrinsics import LOAD
 
@@ -28,7 +28,7 @@ static int16_t *dsp_widen_less(int16_t *to, const int8_t *x, int32_t count, uint
     }
     return to;
 }""",
-    (LOAD, _PAIRS),
+    (LOAD, PAIRS),
 )
 
 _WINDOW = """\
