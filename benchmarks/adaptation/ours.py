@@ -129,10 +129,9 @@ def adapt(
     training = load_training(bundle)
     stepper = open_stepper(bundle, "c")
     spec = training.inputs[0]
-    assert spec.scale is not None and spec.zero_point is not None
-    x, x_test = (
-        _quantized(samples.x, spec.scale, spec.zero_point) for samples in (adapt_to, test)
-    )
+    assert spec.scale is not None
+    assert spec.zero_point is not None
+    x, x_test = (_quantized(samples.x, spec.scale, spec.zero_point) for samples in (adapt_to, test))
     first = first_seed(seed)
 
     def score() -> float:
