@@ -70,7 +70,7 @@ class PlanStepConfig(PassConfig):
             8-bit weights).
         epsilon_lsb: The distance in steps of the grid, whatever ``epsilon`` says.
         learning_rate: Real distance that an update moves a weight by along z = 1; None for 3 % of
-            the same.
+            the same, divided by the number of layers that train.
         normalize: Multiplies all distances of each tensor by a power of two: the nearest to its rms
             over the geometric mean, so that they are the same part of the weights of every layer. A
             bias follows the weight of its layer.
@@ -196,7 +196,9 @@ class PlanStep(Pass):
         }
         mean = geometric_mean(list(rms.values()))
         epsilon = RELATIVE_EPSILON * mean if config.epsilon is None else config.epsilon
-        rate = RELATIVE_STEP * mean if config.learning_rate is None else config.learning_rate
+        # Layers in a row multiply what each of them moves.
+        shared = RELATIVE_STEP * mean / max(1, len(rms))
+        rate = shared if config.learning_rate is None else config.learning_rate
         radius = epsilon if config.radius is None else config.radius
         factors = [
             power_of_two(rms[tensor.node] / mean) if config.normalize else 1.0 for tensor in tensors
