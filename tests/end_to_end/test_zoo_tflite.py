@@ -26,7 +26,9 @@ def _models():
 
 
 #: Conversion takes over ten seconds.
-SLOW = frozenset({"ultraface_RFB-320_nopost", "selfie_segmentation"})
+SLOW = frozenset(
+    {"mobilenet_v1_0.25_224_float", "selfie_segmentation", "ultraface_RFB-320_nopost"}
+)
 
 
 def _samples(path):
