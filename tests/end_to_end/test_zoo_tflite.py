@@ -26,9 +26,7 @@ def _models():
 
 
 #: Conversion takes over ten seconds.
-SLOW = frozenset(
-    {"mobilenet_v1_0.25_224_float", "selfie_segmentation", "ultraface_RFB-320_nopost"}
-)
+SLOW = frozenset({"mobilenet_v1_0.25_224_float", "selfie_segmentation", "ultraface_RFB-320_nopost"})
 
 
 def _samples(path):

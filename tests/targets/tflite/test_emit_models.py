@@ -17,7 +17,11 @@ pytest.importorskip("tflite_micro")
 SAMPLES = Path(__file__).parents[3] / "sample_models"
 SIZE = 16
 #: Converting the largest takes minutes.
-SMALL = sorted(set(ZOO_FLOAT) - {"ultraface_RFB-320_nopost", "pytorch_super_resolution_tutorials"})
+#: Those that take a few seconds; the long tests have all.
+SMALL = sorted(
+    set(ZOO_FLOAT)
+    - {"pytorch_super_resolution_tutorials", "ultraface_RFB-320_nopost", "yunet_n_320_320"}
+)
 
 
 def bound(path: Path) -> onnx.ModelProto:
