@@ -16,7 +16,6 @@ pytest.importorskip("tflite_micro")
 
 SAMPLES = Path(__file__).parents[3] / "sample_models"
 SIZE = 16
-#: Converting the largest takes minutes.
 #: Those that take a few seconds; the long tests have all.
 SMALL = sorted(
     set(ZOO_FLOAT)
