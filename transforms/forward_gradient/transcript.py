@@ -109,14 +109,18 @@ def header(transcript: Transcript) -> bytes:
         raise ValueError(f"a transcript holds at most {LARGEST_SHIFT} halvings")
     places = [*transcript.halvings, *[NO_HALVING] * (LARGEST_SHIFT - len(transcript.halvings))]
     try:
-        return _HEAD.pack(
-            MAGIC,
-            VERSION,
-            transcript.probes,
-            transcript.first_seed,
-            bytes.fromhex(transcript.specification),
-            bytes.fromhex(transcript.weights),
-        ) + _HALVINGS.pack(*places) + _END.pack(bytes.fromhex(transcript.end))
+        return (
+            _HEAD.pack(
+                MAGIC,
+                VERSION,
+                transcript.probes,
+                transcript.first_seed,
+                bytes.fromhex(transcript.specification),
+                bytes.fromhex(transcript.weights),
+            )
+            + _HALVINGS.pack(*places)
+            + _END.pack(bytes.fromhex(transcript.end))
+        )
     except struct.error as error:
         raise ValueError(f"no transcript holds this: {error}") from error
 
