@@ -1,0 +1,1 @@
+"""Pictures as arrays: resizing, colour, noise, and how alike two pictures are."""
