@@ -48,6 +48,12 @@ PASSES: Mapping[str, str] = {
     "quantize.insert_qdq": "intaglio.passes.quantize.insert_qdq:InsertQdq",
     "lower.shift_unsigned": "intaglio.passes.lower.shift_unsigned:ShiftUnsigned",
     "lower.to_integer": "intaglio.passes.lower.to_integer:ToInteger",
+    "tables.tabulate_regions": "intaglio.passes.tables.tabulate_regions:TabulateRegions",
+    "tables.substitute_convolutions": (
+        "intaglio.passes.tables.substitute_convolutions:SubstituteConvolutions"
+    ),
+    "tables.fold_producers": "intaglio.passes.tables.fold_producers:FoldProducers",
+    "tables.prune_rows": "intaglio.passes.tables.prune_rows:PruneRows",
     "layout.to_channels_last": "intaglio.passes.layout.to_channels_last:ToChannelsLast",
     "train.select_layers": "intaglio.passes.train.select_layers:SelectLayers",
     "train.plan_step": "intaglio.passes.train.plan_step:PlanStep",

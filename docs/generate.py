@@ -53,6 +53,7 @@ _GROUPS = {
     "calibrate": "Need calibration data: they run the float model on it.",
     "train": "Which layers train on the device, what a training step does, and its graph.",
     "lower": "Run by targets, after the recipe: from the quantized form to integers.",
+    "tables": "Find look-up tables, put them in the place of products, and make them smaller.",
     "layout": "Run by targets that want channels last.",
 }
 

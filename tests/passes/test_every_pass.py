@@ -26,6 +26,7 @@ ORDER = (
     "canonicalize.fuse_bias",
     "canonicalize.fuse_pad",
     "canonicalize.fuse_activations",
+    "tables.tabulate_regions",
     "quantize.isolate_tensors",
     "train.select_layers",
     "quantize.equalize_layers",
@@ -41,6 +42,9 @@ ORDER = (
     "train.plan_step",
     "lower.shift_unsigned",
     "lower.to_integer",
+    "tables.substitute_convolutions",
+    "tables.fold_producers",
+    "tables.prune_rows",
     "train.build_forward",
     "layout.to_channels_last",
 )
