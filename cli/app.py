@@ -55,6 +55,13 @@ class Border(str, enum.Enum):
     float = "float"
 
 
+class FitTask(str, enum.Enum):
+    """What ``fit`` can learn."""
+
+    superres = "superres"
+    denoise = "denoise"
+
+
 def _version(asked: bool) -> None:
     if asked:
         import intaglio
@@ -148,6 +155,12 @@ def convert(
         str | None,
         typer.Option("--plan", metavar="FILE", help="Replay the plan.json of a bundle."),
     ] = None,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Recipe lut: put tables in the place of layers where that does not pay."
+        ),
+    ] = False,
     keep_steps: Annotated[
         bool, typer.Option("--keep-steps", help="Save the model after every step.")
     ] = False,
@@ -167,7 +180,11 @@ def convert(
             targets=target,
             calibration=calibration,
             random_calibration=random_calibration,
-            settings=[*(setting or []), *([f"io={io.value}"] if io else [])],
+            settings=[
+                *(setting or []),
+                *([f"io={io.value}"] if io else []),
+                *(["tables.substitute_convolutions.force=true"] if force else []),
+            ],
             shapes=shape or [],
             plan=plan,
             keep_steps=keep_steps,
@@ -220,11 +237,22 @@ def run(
         ),
     ],
     source: Annotated[
-        str, typer.Option("--input", "-i", metavar="x.npy|x.npz", help="Arrays to feed.")
+        str,
+        typer.Option(
+            "--input",
+            "-i",
+            metavar="x.npy|x.npz|DIR|PNG",
+            help="Arrays to feed; for a table network a folder of pictures, or one.",
+        ),
     ],
     result: Annotated[
         str | None,
-        typer.Option("--output", "-o", metavar="y.npy|y.npz", help="File to write."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="y.npy|y.npz|DIR|PNG",
+            help="File to write; a folder for pictures.",
+        ),
     ] = None,
     target: Annotated[
         str | None,
@@ -238,7 +266,8 @@ def run(
     runtime: Annotated[
         str | None,
         typer.Option(
-            "--runtime", help="What runs it, such as tflm; else the first that the target knows."
+            "--runtime",
+            help="What runs it, such as tflm or c@avx2; else the first that the target knows.",
         ),
     ] = None,
     quantize_io: Annotated[
@@ -247,15 +276,39 @@ def run(
             "--quantize-io", help="Take and give real values at integer inputs and outputs."
         ),
     ] = False,
+    threads: Annotated[
+        int | None,
+        typer.Option("--threads", min=1, help="Threads for pictures; else one for each processor."),
+    ] = None,
+    luma: Annotated[
+        bool,
+        typer.Option(
+            "--luma", help="Run pictures in color on luma only; the rest is interpolated."
+        ),
+    ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Run one artifact on arrays from a file."""
-    with Output(as_json, quiet, debug) as output:
-        from intaglio.cli.commands import run_artifact
+    """Run one artifact on arrays from a file, or a table network on pictures.
 
-        run_artifact(output, artifact, source, result, target, runtime, quantize_io)
+    Pictures are PNG, JPEG or BMP files; results are PNG files. Those that cannot be read are named
+    and the rest is done (exit code 3).
+    """
+    with Output(as_json, quiet, debug) as output:
+        from intaglio.cli.pictures import run_any
+
+        run_any(
+            output,
+            artifact,
+            source,
+            result,
+            target=target,
+            runtime=runtime,
+            quantize_io=quantize_io,
+            threads=threads,
+            luma=luma,
+        )
 
 
 @app.command()
@@ -407,6 +460,82 @@ def replay(
         from intaglio.cli.training import run_replay
 
         run_replay(output, bundle, transcript, out)
+
+
+@app.command()
+def fit(
+    data: Annotated[
+        list[str],
+        typer.Argument(metavar="DIR...", help="Folders of pictures: what the network shall make."),
+    ],
+    out: Annotated[str, typer.Option("--out", "-o", metavar="DIR", help="Folder to write.")],
+    task: Annotated[FitTask, typer.Option("--task", help="What to restore.")] = FitTask.superres,
+    scale: Annotated[
+        int | None, typer.Option("--scale", help="Factor of super-resolution: 2, 3 or 4.")
+    ] = None,
+    sigma: Annotated[
+        int | None, typer.Option("--sigma", help="Noise to remove: 15, 25 or 50.")
+    ] = None,
+    preset: Annotated[
+        str, typer.Option("--preset", "-p", help="small, medium, large, tiny-s or tiny-f.")
+    ] = "medium",
+    steps: Annotated[
+        int | None, typer.Option("--steps", "-n", help="Steps of the whole run; else 20000.")
+    ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option("--minutes", help="Instead of steps: as many as take so long here."),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the first weights and the crops.")] = 1,
+    validation: Annotated[
+        str | None,
+        typer.Option(
+            "--validation", "-v", metavar="DIR", help="Pictures to validate on; else some of DIR."
+        ),
+    ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option("--teacher", metavar="MODEL", help="ONNX model to imitate, too."),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option("--threads", help="Threads that compute; else all processors.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Change the preset. (repeatable)"),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an interrupted run.")
+    ] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Make a network of look-up tables from pictures: super-resolution or denoising.
+
+    It needs PyTorch. The model that comes out holds integers only and computes exactly what was
+    trained.
+    """
+    with Output(as_json, quiet, debug) as output:
+        from intaglio.cli.fitting import run_fit
+
+        run_fit(
+            output,
+            data,
+            out,
+            task=task.value,
+            scale=scale,
+            sigma=sigma,
+            preset=preset,
+            steps=steps,
+            minutes=minutes,
+            seed=seed,
+            validation=validation,
+            teacher=teacher,
+            threads=threads,
+            settings=settings or (),
+            resume=resume,
+        )
 
 
 @app.command("list")

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from intaglio.benchmarking import BASELINES
 from intaglio.report.formatting import shorten
+from intaglio.report.tables_cost import tables_section
 
 if TYPE_CHECKING:
     from intaglio.benchmarking import HostBench
@@ -55,6 +56,8 @@ def model(console: Console, found: Inspection) -> None:
             console.print(f"{kind}: {_spec(spec)}", highlight=False, markup=False)
     counts = ", ".join(f"{name} {count}" for name, count in found.operators.items())
     console.print(f"operators: {counts}", highlight=False, markup=False)
+    if found.table_network is not None:
+        _table_network(console, found.table_network)
     if found.quantized:
         console.print("quantized already: its scales are kept, no calibration is needed")
 
@@ -67,6 +70,8 @@ def bundle(console: Console, data: Mapping[str, Any]) -> None:
         markup=False,
     )
     _calibration(console, data["calibration"])
+    if data["table_network"] is not None:
+        _table_network(console, data["table_network"])
     console.print(_artifacts(data["artifacts"]))
     table = _table("artifact", "measured", right=("value",))
     table.add_column("unit")
@@ -86,7 +91,10 @@ def bundle(console: Console, data: Mapping[str, Any]) -> None:
 def conversion(console: Console, made: Bundle) -> None:
     """Prints what a conversion did and wrote."""
     done = made.conversion
-    if done is not None:
+    described = made.manifest.get("table_network")
+    if described is not None:
+        _table_network(console, described)
+    elif done is not None:
         table = _table("step", "for", right=("changes", "skips", "seconds"))
         for record in done.records:
             table.add_row(
@@ -97,6 +105,7 @@ def conversion(console: Console, made: Bundle) -> None:
                 f"{record.seconds:.2f}",
             )
         console.print(table)
+        _tables_cost(console, [record.to_dict() for record in done.records])
     _calibration(console, made.manifest["calibration"])
     console.print(_artifacts(made.manifest["artifacts"]))
     if done is not None:
@@ -334,6 +343,20 @@ def _left_to_cpu(console: Console, reports: Mapping[str, Any]) -> None:
         console.print(table)
 
 
+def _table_network(console: Console, found: Mapping[str, Any]) -> None:
+    """What a table network is, in one line."""
+    cell = "a pixel" if found["cell"] == 1 else f"a cell of {found['cell']}×{found['cell']} pixels"
+    task = f" ({found['task']})" if found["task"] else ""
+    console.print(
+        f"table network{task}: {found['layers']} layers of {found['channels']} channels, "
+        f"{found['table_bytes']:,} bytes of tables and weights; {found['lookups']:,} look-ups and "
+        f"{found['multiplications']:,} multiplications for {cell}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
 def _artifacts(rows: Sequence[Mapping[str, Any]]) -> Table:
     table = _table("artifact", "role", "arithmetic", right=("bytes",))
     table.add_column("inputs and outputs")
@@ -348,6 +371,29 @@ def _artifacts(rows: Sequence[Mapping[str, Any]]) -> Table:
             escape(f"{inputs} -> {results}"),
         )
     return table
+
+
+def _tables_cost(console: Console, steps: Sequence[Mapping[str, Any]]) -> None:
+    """Prints what each layer costs as tables, where a recipe weighed that."""
+    found = tables_section(steps)
+    if found is None:
+        return
+    columns = ("products", "bytes", "time", "look-ups", "table bytes", "time as tables")
+    table = _table("layer", "kept as", right=columns)
+    for row in found["rows"]:
+        table.add_row(
+            escape(row["layer"]),
+            row["verdict"],
+            _count(row["products"]),
+            _count(row["weight_bytes"]),
+            row["time"],
+            _count(row["lookups"]),
+            _count(row["table_bytes"]),
+            row["table_time"],
+        )
+    console.print(table)
+    kind = "with" if found["multiplier"] else "without"
+    console.print(f"times are predicted for a processor {kind} a multiplier", highlight=False)
 
 
 def _calibration(console: Console, origin: Mapping[str, Any]) -> None:

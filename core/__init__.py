@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from intaglio.conversion import convert
     from intaglio.inspection import inspect_model
     from intaglio.recipe import Recipe, load_recipe
+    from intaglio.table_fitting import fit
+    from intaglio.table_fitting_job import FitReport
     from intaglio.training import TrainingReport, replay, train
     from intaglio.verification.report import VerifyReport
     from intaglio.verification.verify import verify_bundle as verify
@@ -35,10 +37,12 @@ __version__ = "0.1.0"
 _LAZY = {
     "Bundle": "intaglio.bundle:Bundle",
     "BundleSession": "intaglio.bundle:BundleSession",
+    "FitReport": "intaglio.table_fitting_job:FitReport",
     "Recipe": "intaglio.recipe:Recipe",
     "TrainingReport": "intaglio.training:TrainingReport",
     "VerifyReport": "intaglio.verification.report:VerifyReport",
     "convert": "intaglio.conversion:convert",
+    "fit": "intaglio.table_fitting:fit",
     "inspect_model": "intaglio.inspection:inspect_model",
     "load": "intaglio.bundle:load",
     "load_recipe": "intaglio.recipe:load_recipe",
@@ -50,6 +54,7 @@ _LAZY = {
 __all__ = [
     "Bundle",
     "BundleSession",
+    "FitReport",
     "InputError",
     "IntaglioError",
     "InternalError",
@@ -64,6 +69,7 @@ __all__ = [
     "VerifyReport",
     "__version__",
     "convert",
+    "fit",
     "inspect_model",
     "load",
     "load_recipe",

@@ -27,6 +27,7 @@ from intaglio.bundle import (
     UNLISTED,
 )
 from intaglio.bundle_files import file_sha256, list_files, write_json, write_samples
+from intaglio.passes.marks import PROFILE_KEY
 from intaglio.pipeline import StepRecord
 from intaglio.preparing import INFER, MODEL, Preparation, form_of, profile_of
 from intaglio.recipe import Recipe
@@ -188,7 +189,7 @@ def _write_reference(work: Path, model: ir.Model) -> Artifact:
         role=REFERENCE_ROLE,
         target=SOURCE_TARGET,
         path=path.relative_to(work).as_posix(),
-        arithmetic="float",
+        arithmetic=model.metadata_props.get(PROFILE_KEY, "float"),
         sha256=file_sha256(path),
         bytes=path.stat().st_size,
         inputs=tuple(border_specs(model.graph.inputs, quantization)),

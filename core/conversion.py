@@ -25,6 +25,14 @@ from intaglio.progress import Progress, silent
 from intaglio.recipe import Recipe, load_recipe
 from intaglio.registry import load_target, suggest
 from intaglio.settings import apply_settings, build_target_config, check_options, data_options
+from intaglio.table_networks import (
+    MANIFEST_KEY,
+    describe_network,
+    left_alone,
+    open_table_network,
+    require_plain_arguments,
+    require_table_targets,
+)
 from intaglio.targets.base import Target, TensorSpec
 
 if TYPE_CHECKING:
@@ -48,6 +56,7 @@ class _Job:
         calibration: Where they came from, for the manifest.
         plan: Plan to replay, or None.
         plan_origin: Its file name.
+        table_network: What it is where it is a table network, else None.
     """
 
     model: ir.Model
@@ -62,6 +71,7 @@ class _Job:
     calibration: dict[str, Any]
     plan: Mapping[str, Any] | None
     plan_origin: str
+    table_network: Mapping[str, Any] | None = None
 
 
 def convert(
@@ -127,16 +137,19 @@ def convert(
     def keep(stem: str, after: ir.Model) -> None:
         kept.append((stem, after.clone(deep_copy=True)))
 
-    result = run_recipe(
-        job.model,
-        chosen,
-        data=job.data,
-        quantized_already=is_quantized(job.model),
-        plan=job.plan,
-        plan_origin=job.plan_origin,
-        progress=listen,
-        keep=keep if keep_steps else None,
-    )
+    if job.table_network is not None:
+        result = left_alone(job.model, chosen)
+    else:
+        result = run_recipe(
+            job.model,
+            chosen,
+            data=job.data,
+            quantized_already=is_quantized(job.model),
+            plan=job.plan,
+            plan_origin=job.plan_origin,
+            progress=listen,
+            keep=keep if keep_steps else None,
+        )
     name = job.path.stem
     preparation = prepare_targets(
         result.model, chosen, opened, name, listen, keep if keep_steps else None
@@ -221,6 +234,10 @@ def _open(
             "calibration data is given and random calibration is asked for",
             remedy="leave one of them out",
         )
+    fitted = open_table_network(path)
+    if fitted is not None:
+        given = "random" if random_calibration else calibration
+        return _fitted_job(path, fitted, recipe, targets, given, shapes, plan)
     model = read_model(path, shapes)
     if is_integer(model):
         raise InputError(
@@ -243,7 +260,7 @@ def _open(
         inputs=inputs,
         outputs=border_specs(model.graph.outputs, quantization),
         warnings=[*reading_warnings(model), *_without_effect(recipe, model)],
-        source={"path": path.name, "sha256": file_sha256(path), "bytes": path.stat().st_size},
+        source=_source(path),
         recipe=recipe,
         targets=targets,
         data=data,
@@ -251,6 +268,44 @@ def _open(
         plan=plan,
         plan_origin="" if plan_path is None else Path(plan_path).name,
     )
+
+
+def _fitted_job(
+    path: Path,
+    model: ir.Model,
+    recipe: Recipe,
+    targets: Sequence[Target],
+    calibration: object,
+    shapes: Mapping[str, Sequence[int]] | None,
+    plan: Mapping[str, Any] | None,
+) -> _Job:
+    """The job of a table network, which needs no data.
+
+    Raises:
+        RecipeError: A plan was given.
+        UnsupportedError: A target has no tables.
+    """
+    warnings = require_plain_arguments(calibration, shapes, plan)
+    require_table_targets(targets)
+    return _Job(
+        model=model,
+        path=path,
+        source=_source(path),
+        inputs=border_specs(model.graph.inputs, {}),
+        outputs=border_specs(model.graph.outputs, {}),
+        warnings=warnings,
+        recipe=recipe,
+        targets=targets,
+        data=None,
+        calibration={"kind": "none", "samples": 0, "path": None},
+        plan=None,
+        plan_origin="",
+        table_network=describe_network(model),
+    )
+
+
+def _source(path: Path) -> dict[str, Any]:
+    return {"path": path.name, "sha256": file_sha256(path), "bytes": path.stat().st_size}
 
 
 def _without_effect(recipe: Recipe, model: ir.Model) -> list[str]:
@@ -322,4 +377,5 @@ def _contents(
         samples=samples_of(job.data, bundle.samples) if keeps_samples and job.data else None,
         plan=result.plan,
         kept=kept,
+        more={} if job.table_network is None else {MANIFEST_KEY: dict(job.table_network)},
     )

@@ -15,6 +15,7 @@ from intaglio.border import border_quantization, border_specs
 from intaglio.bundle import load
 from intaglio.passes.marks import is_quantized, reading_warnings
 from intaglio.passes.provenance import source_name
+from intaglio.table_networks import describe_network, open_table_network
 from intaglio.targets.base import TensorSpec, spec_of
 
 Shape = tuple[int | str, ...]
@@ -61,6 +62,8 @@ class Inspection:
         macs: Multiply-accumulates of one run, None where a dimension is not known.
         layers: Every node, in order.
         warnings: What was repaired on reading.
+        table_network: Structure, bytes and look-ups of a table network
+            (:func:`intaglio.table_networks.describe_network`); None for other models.
     """
 
     path: str
@@ -73,6 +76,7 @@ class Inspection:
     macs: int | None
     layers: tuple[LayerInfo, ...]
     warnings: tuple[str, ...] = ()
+    table_network: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the inspection as JSON-friendly data."""
@@ -98,7 +102,9 @@ def inspect_model(
     """
     from intaglio.targets.reading import read_model
 
-    model = read_model(path, shapes)
+    fitted = open_table_network(path)
+    # The functions of a table network are its layers; of other models they are dissolved.
+    model = read_model(path, shapes) if fitted is None else fitted
     quantization = border_quantization(model)
     layers = tuple(_layer(node) for node in model.graph)
     tensors = [v.const_value for v in model.graph.initializers.values() if v.const_value]
@@ -111,9 +117,11 @@ def inspect_model(
         operators=dict(sorted(Counter(layer.operator for layer in layers).items())),
         parameters=sum(tensor.size for tensor in tensors),
         parameter_bytes=sum(tensor.nbytes for tensor in tensors),
-        macs=None if any(count is None for count in macs) else sum(m for m in macs if m),
+        # Those of a table network are counted for a cell.
+        macs=None if fitted or None in macs else sum(m for m in macs if m),
         layers=layers,
         warnings=tuple(reading_warnings(model)),
+        table_network=None if fitted is None else describe_network(fitted),
     )
 
 
@@ -160,6 +168,7 @@ def inspect_bundle(path: str | Path) -> dict[str, Any]:
         "recipe": bundle.manifest["recipe"]["name"],
         "profile": bundle.manifest["profile"],
         "calibration": bundle.manifest["calibration"],
+        "table_network": bundle.manifest.get("table_network"),
         "artifacts": bundle.manifest["artifacts"],
         "steps": steps,
     }

@@ -33,6 +33,8 @@ from intaglio.settings import build_config
 if TYPE_CHECKING:
     from intaglio.fitting.data import CalibrationData
 
+_SWITCHED_OFF = "switched off in the recipe"
+
 #: Called with the place of a step in the run, its name and the model after it.
 Keep = Callable[[str, ir.Model], None]
 
@@ -156,7 +158,7 @@ def run_recipe(
             records.append(_replay(model, plan, plan_origin, name, step, replayed))
             replayed = True
         elif not step.enabled:
-            records.append(_skipped(step, "switched off in the recipe"))
+            records.append(_skipped(step, _SWITCHED_OFF))
             continue
         elif data is None and getattr(load_pass(name), "needs_data", False):
             records.append(_skipped(step, ALREADY_QUANTIZED))
@@ -165,7 +167,8 @@ def run_recipe(
             if name == EDITING_PASS:
                 captured = capture_plan(model, marks)
             before = dict(model.metadata_props)
-            instance = make_pass(name, step.options, data=data, progress=progress)
+            options = _filled(recipe, name, step.options)
+            instance = make_pass(name, options, data=data, progress=progress)
             records.append(run_pass(instance, model, "recipe"))
             if name in DECIDING_PASSES:
                 marks.update(new_marks(before, model.metadata_props))
@@ -239,11 +242,16 @@ def prepare_for_target(
 
 def target_options(recipe: Recipe, name: str) -> dict[str, Any]:
     """Options of a pass that a target runs: the recipe's own, then ``profile`` and ``io``."""
-    options = dict(recipe.prepare.get(name, {}))
+    return _filled(recipe, name, recipe.prepare.get(name, {}))
+
+
+def _filled(recipe: Recipe, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a pass, with the recipe's ``profile`` and ``io`` where it has such options."""
+    filled = dict(options)
     for field in ("profile", "io"):
         if field in load_pass(name).Config.model_fields:
-            options.setdefault(field, getattr(recipe, field))
-    return options
+            filled.setdefault(field, getattr(recipe, field))
+    return filled
 
 
 def make_pass(
@@ -309,6 +317,11 @@ def _record(instance: Pass, found: Outcome, phase: str, seconds: float) -> StepR
         skips=tuple(found.skips),
         facts=dict(found.facts),
     )
+
+
+def skipped_records(recipe: Recipe, reason: str) -> tuple[StepRecord, ...]:
+    """The evidence of a recipe none of whose steps was run, and why."""
+    return tuple(_skipped(step, reason if step.enabled else _SWITCHED_OFF) for step in recipe.steps)
 
 
 def _skipped(step: Step, reason: str) -> StepRecord:

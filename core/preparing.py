@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from intaglio.border import border_quantization, border_specs
 from intaglio.errors import InternalError, RecipeError, Refusal, UnsupportedError
 from intaglio.passes.marks import is_integer, is_quantized
+from intaglio.passes.table_networks.read import is_table_network
 from intaglio.passes.train.build_forward import LOGITS, read_specification
 from intaglio.pipeline import StepRecord, prepare_for_target, target_options
 from intaglio.progress import Progress
@@ -142,9 +143,9 @@ def prepare_targets(
 
 def form_of(model: ir.Model) -> str:
     """``quantized``, ``integer`` (as its mark says) or ``float``."""
-    if is_quantized(model):
-        return "quantized"
-    return "integer" if is_integer(model) else "float"
+    if is_integer(model):
+        return "integer"  # also with QuantizeLinear at a border of real numbers
+    return "quantized" if is_quantized(model) else "float"
 
 
 def profile_of(recipe: Recipe, targets: Sequence[Target]) -> str:
@@ -178,6 +179,7 @@ class _Preparer:
         self.records: list[StepRecord] = []
         self.training: Training | None = None
         self._model = model
+        self._table_network = is_table_network(model)
         self._quantization = border_quantization(model)
         self._recipe = recipe
         self._profile = profile
@@ -189,7 +191,9 @@ class _Preparer:
         """The one model of a recipe that does not train."""
         model = self._copy()
         model.metadata_props.pop(METADATA_KEY, None)
-        self._run(model, target.prepare, target.name)
+        # A table network is what its targets emit as it stands.
+        if not self._table_network:
+            self._run(model, target.prepare, target.name)
         return self._prepared(target, {MODEL: model})
 
     def step(self, target: Target) -> Prepared:

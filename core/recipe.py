@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import importlib.resources
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -135,7 +135,7 @@ def load_recipe(text: str | Path) -> Recipe:
     parts = [text] if isinstance(text, Path) else [part.strip() for part in text.split(",")]
     if not all(str(part) for part in parts):
         raise RecipeError(f"'{text}' names an empty recipe", remedy=_known_recipes())
-    recipes = [_load_one(str(part), Path(), ()) for part in parts]
+    recipes = _without_bases([_load_one(str(part), Path(), ()) for part in parts])
     seen: set[str] = set()
     for recipe in recipes:
         own = {step.pass_name for step in recipe.steps}
@@ -146,6 +146,21 @@ def load_recipe(text: str | Path) -> Recipe:
             )
         seen |= own
     return compose(recipes)
+
+
+def _without_bases(recipes: Sequence[Recipe]) -> list[Recipe]:
+    """The recipes, each without the steps of the one before that it begins with.
+
+    ``int8,lut``: recipe lut begins with the steps of int8, whose options count.
+    """
+    found: list[Recipe] = []
+    for recipe in recipes:
+        begun = [step.pass_name for step in found[-1].steps] if found else []
+        own = [step.pass_name for step in recipe.steps]
+        if begun and len(own) > len(begun) and own[: len(begun)] == begun:
+            recipe = recipe.model_copy(update={"steps": recipe.steps[len(begun) :]})
+        found.append(recipe)
+    return found
 
 
 def compose(recipes: Iterable[Recipe]) -> Recipe:

@@ -58,7 +58,7 @@ def open_runnable(
         return bundle.session(chosen, runtime=runtime, quantize_io=quantize_io)
     if not place.is_file():
         raise InputError(f"there is no file {place}", remedy="give a bundle or an artifact")
-    found = _artifact_in_bundle(place)
+    found = artifact_in_bundle(place)
     if found is None:
         if target is not None:
             raise RecipeError(
@@ -211,7 +211,8 @@ def _only_target(bundle: Bundle) -> str:
     return targets[0]
 
 
-def _artifact_in_bundle(path: Path) -> tuple[Bundle, Artifact] | None:
+def artifact_in_bundle(path: Path) -> tuple[Bundle, Artifact] | None:
+    """The bundle that a file is an artifact of, and the artifact; None where it is none."""
     place = path.resolve()
     for folder in place.parents:
         if (folder / MANIFEST).is_file():

@@ -17,10 +17,12 @@ from intaglio.bundle_files import write_json
 from intaglio.errors import InputError, VerificationError
 from intaglio.preparing import TRAIN_STEP
 from intaglio.progress import Progress, silent
+from intaglio.table_networks import MANIFEST_KEY
 from intaglio.verification.inputs import check_limit
 from intaglio.verification.report import VerifyReport
 from intaglio.verification.requirements import check_requirements, parse_requirements
 from intaglio.verification.role import Data, RoleRun
+from intaglio.verification.table_networks import verify_table_network
 from intaglio.verification.train_step import verify_training
 
 if TYPE_CHECKING:
@@ -42,7 +44,8 @@ def verify_bundle(
 
     Without ``inputs`` these are the samples that the bundle keeps, 64 seeded random inputs
     (uniform over the range of the quantized inputs), and the all-minimum, all-maximum and
-    zero-point ones. ``verify.json`` and ``report.html`` are written into the bundle.
+    zero-point ones; for a table network, pictures of many sizes. ``verify.json`` and
+    ``report.html`` are written into the bundle.
 
     Args:
         bundle: The bundle.
@@ -69,6 +72,10 @@ def verify_bundle(
         bundle.check_hashes()
     except VerificationError as error:
         report.failures.append(str(error))
+        return _finish(bundle, report)
+    if MANIFEST_KEY in bundle.manifest:
+        verify_table_network(bundle, report, inputs, samples, metric, progress or silent)
+        report.failures += check_requirements(requirements, report.pairs)
         return _finish(bundle, report)
     roles = dict.fromkeys(
         a.role for a in bundle.artifacts if a is not bundle.reference and a.role != TRAIN_STEP

@@ -1,0 +1,150 @@
+"""Models that are table networks already: fitted in integers, converted without calibration.
+
+Such a model is not read like others: the functions of the dialect that it is written in stay as
+they are, no step of a recipe changes it, and its sizes stay open. What it computes is defined by
+the network itself (:mod:`intaglio.transforms.table_networks`), not by the arithmetic of a profile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from intaglio.errors import InputError, RecipeError, UnsupportedError
+from intaglio.passes.table_networks.facts import TASK, Network
+from intaglio.passes.table_networks.read import read_network
+from intaglio.pipeline import PipelineResult, skipped_records
+from intaglio.recipe import Recipe
+from intaglio.targets.base import Target
+from intaglio.targets.reading import is_tflite
+from intaglio.transforms.table_networks.centred import CentredNetwork
+
+#: Key of the manifest under which a bundle says that it holds one.
+MANIFEST_KEY = "table_network"
+
+#: Targets that emit one.
+TARGETS = ("onnx-integer", "c")
+
+#: Why the steps of a recipe were not run.
+_LEFT_ALONE = "the model is a table network, which computes in integers already"
+
+
+def open_table_network(path: str | Path) -> ir.Model | None:
+    """Opens a model file that is a table network.
+
+    Args:
+        path: Any file.
+
+    Returns:
+        The model as it stands in the file, or None where it is something else; what is wrong with
+        a file is for the general reader to say.
+    """
+    # Imported here: it takes a while to load.
+    from intaglio.targets.onnx.read import parse
+
+    place = Path(path)
+    if is_tflite(place):
+        return None
+    try:
+        model = ir.serde.deserialize_model(parse(place))
+    except (InputError, ValueError, TypeError, KeyError, ir.serde.SerdeError):
+        return None
+    return None if read_network(model) is None else model
+
+
+def require_table_targets(targets: Sequence[Target]) -> None:
+    """Refuses targets that cannot hold a table network.
+
+    Raises:
+        UnsupportedError: One of them is none of :data:`TARGETS`.
+    """
+    unable = [target.name for target in targets if target.name not in TARGETS]
+    if unable:
+        raise UnsupportedError(
+            f"the model is a table network, and target {unable[0]} has no table look-ups of "
+            "open size",
+            remedy=f"use --target {' or --target '.join(TARGETS)}",
+        )
+
+
+def require_plain_arguments(
+    calibration: object, shapes: Mapping[str, Sequence[int]] | None, plan: object
+) -> list[str]:
+    """Checks what was asked for beside the model.
+
+    Args:
+        calibration: As given to ``convert``.
+        shapes: Likewise.
+        plan: Likewise.
+
+    Returns:
+        Sentences about what has no effect.
+
+    Raises:
+        RecipeError: A plan was given: there is nothing that it could stand for.
+    """
+    if plan is not None:
+        raise RecipeError(
+            "the model is a table network, and has no scales that a plan could give",
+            remedy="leave --plan out",
+        )
+    found = []
+    if calibration is not None:
+        found.append("the model is a table network: calibration data has no effect")
+    if shapes:
+        found.append("the model is a table network and takes any size: --shape has no effect")
+    return found
+
+
+def left_alone(model: ir.Model, recipe: Recipe) -> PipelineResult:
+    """What a recipe makes of a table network: nothing, and says so for every step."""
+    return PipelineResult(
+        model, model.clone(deep_copy=True), None, skipped_records(recipe, _LEFT_ALONE)
+    )
+
+
+def describe_network(model: ir.Model) -> dict[str, Any] | None:
+    """What a table network is, as JSON-friendly data.
+
+    Args:
+        model: Any model.
+
+    Returns:
+        None where it is no table network; else ``structure``, ``task``, ``scale`` (the result is
+        so many times as large), ``channels``, ``layers`` (of tables), ``table_bytes`` (all tables
+        and weights), ``lookups`` and ``multiplications`` (for a cell) and ``cell`` (pixels of the
+        image that a cell has on each side).
+    """
+    network = read_network(model)
+    if network is None:
+        return None
+    return {**_structure(network), "task": model.metadata_props.get(TASK, "")}
+
+
+def _structure(network: Network) -> dict[str, Any]:
+    if isinstance(network, CentredNetwork):
+        return {
+            "structure": "centred",
+            "scale": network.upscale / network.stride,
+            "cell": network.stride,
+            "channels": network.channels,
+            "layers": len(network.mixings) + 1,
+            "table_bytes": network.storage_bytes,
+            "lookups": network.lookups,
+            "multiplications": network.multiplications,
+        }
+    branch = network.branches[0]
+    depthwise = sum(stage.depthwise is not None for stage in branch.stages)
+    return {
+        "structure": "reference",
+        "scale": float(network.upscale),
+        "cell": 1,
+        "channels": branch.channels,
+        "layers": 2 + len(branch.stages) + depthwise,
+        "table_bytes": network.storage_bytes,
+        "lookups": network.lookups,
+        "multiplications": 0,
+    }
