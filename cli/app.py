@@ -497,6 +497,10 @@ def fit(
         str | None,
         typer.Option("--teacher", metavar="MODEL", help="ONNX model to imitate, too."),
     ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option("--start", metavar="MODEL", help="Begin with the network of an earlier run."),
+    ] = None,
     threads: Annotated[
         int | None, typer.Option("--threads", help="Threads that compute; else all processors.")
     ] = None,
@@ -532,6 +536,7 @@ def fit(
             seed=seed,
             validation=validation,
             teacher=teacher,
+            start=start,
             threads=threads,
             settings=settings or (),
             resume=resume,

@@ -1,0 +1,1 @@
+"""Training of table networks: differentiable table layers and the networks made of them."""

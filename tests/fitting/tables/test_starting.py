@@ -1,0 +1,79 @@
+"""Beginning with the weights of an earlier network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import onnx_ir as ir  # noqa: E402
+
+from intaglio.errors import InputError, RecipeError  # noqa: E402
+from intaglio.fitting.image_pairs import denoising, enlarging  # noqa: E402
+from intaglio.fitting.tables.learners import make_learner, network_of  # noqa: E402
+from intaglio.fitting.tables.presets import Structure  # noqa: E402
+from intaglio.fitting.tables.starting import start_from  # noqa: E402
+from intaglio.passes.table_networks.write import network_model  # noqa: E402
+
+STRUCTURE = Structure(channels=16, mixings=4, share=2, kernel=3)
+
+
+def saved(path: Path, structure: Structure = STRUCTURE, seed: int = 1) -> Path:
+    network = network_of(make_learner(structure, enlarging(2), seed))
+    ir.save(network_model(network, "earlier"), path)
+    return path
+
+
+def test_the_first_result_is_that_of_the_network(tmp_path: Path) -> None:
+    earlier = make_learner(STRUCTURE, enlarging(2), 1)
+    module = make_learner(STRUCTURE, enlarging(2), 2)
+    image = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 9, 11), np.uint8))
+    assert not torch.equal(earlier.image(image), module.image(image))
+    start_from(module, saved(tmp_path / "model.onnx"))
+    assert torch.equal(earlier.image(image), module.image(image))
+    # What it stands for is the same network, integer by integer.
+    assert network_of(module).storage_bytes == network_of(earlier).storage_bytes
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Structure(channels=24, mixings=4, share=2, kernel=3),
+        Structure(channels=16, mixings=4, share=1, kernel=3),
+        Structure(channels=16, mixings=3, share=2, kernel=3),
+        Structure(channels=16, mixings=4, share=2, kernel=5),
+    ],
+)
+def test_another_structure_is_refused(tmp_path: Path, other: Structure) -> None:
+    path = saved(tmp_path / "model.onnx")
+    with pytest.raises(RecipeError, match="another structure"):
+        start_from(make_learner(other, enlarging(2), 1), path)
+
+
+def test_another_task_is_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path / "model.onnx")
+    halved = Structure(channels=16, mixings=4, share=2, kernel=6)
+    module = make_learner(halved, denoising(25), 1)
+    with pytest.raises(RecipeError, match="another structure"):
+        start_from(module, path)
+
+
+def test_rotations_are_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path / "model.onnx")
+    module = make_learner(Structure("reference", channels=16, mixings=1), enlarging(2), 1)
+    with pytest.raises(RecipeError, match="rotations"):
+        start_from(module, path)
+
+
+def test_what_is_no_network_is_refused(tmp_path: Path) -> None:
+    module = make_learner(STRUCTURE, enlarging(2), 1)
+    text = tmp_path / "text.onnx"
+    text.write_text("no model")
+    with pytest.raises(InputError, match="cannot read"):
+        start_from(module, text)
+    other = Path("sample_models/digits/digits.onnx")
+    with pytest.raises(InputError, match="no network"):
+        start_from(module, other)
