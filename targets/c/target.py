@@ -16,6 +16,7 @@ from typing import Any, ClassVar, cast
 import onnx_ir as ir
 
 from intaglio.errors import InternalError, RecipeError, Refusal, ToolError
+from intaglio.passes.table_networks.read import read_network as read_table_network
 from intaglio.passes.train.build_forward import read_specification
 from intaglio.targets.base import (
     Artifact,
@@ -32,8 +33,10 @@ from intaglio.targets.c.build_files import cmake_lists, makefile, readme
 from intaglio.targets.c.compiler import require_compiler
 from intaglio.targets.c.grouping import Grouped, read_network
 from intaglio.targets.c.host import host_variants
+from intaglio.targets.c.images.emitting import emit_images, latency, refusals
+from intaglio.targets.c.images.session import ImageSession
+from intaglio.targets.c.images.writing import RECORD_KIND, TableNetwork
 from intaglio.targets.c.naming import identifier
-from intaglio.targets.c.network import Network
 from intaglio.targets.c.options import CConfig
 from intaglio.targets.c.records import record
 from intaglio.targets.c.session import CSession, read_report
@@ -69,12 +72,14 @@ class C(Target):
 
     def check(self, prepared: Prepared) -> list[Refusal]:
         """Every node that no layer computes, and a training step on several samples at once."""
-        refusals = [
-            refusal
-            for role in sorted(prepared.models)
-            for refusal in self._grouped(prepared, role).refusals
-        ]
-        return refusals + _batched(prepared.models.get(_TRAIN_STEP))
+        found: list[Refusal] = []
+        for role in sorted(prepared.models):
+            images = read_table_network(prepared.models[role])
+            if images is not None:
+                found += refusals(images, role)
+            else:
+                found += self._grouped(prepared, role).refusals
+        return found + _batched(prepared.models.get(_TRAIN_STEP))
 
     def emit(self, prepared: Prepared, out: Path) -> list[Artifact]:
         """Writes ``c/<prefix>.c``, ``.h``, ``_weights.c`` and ``.json``, and what builds them."""
@@ -82,44 +87,59 @@ class C(Target):
         folder.mkdir(parents=True, exist_ok=True)
         artifacts, names, texts = [], [], []
         for role in sorted(prepared.models):
-            network = self._grouped(prepared, role).network
-            if network is None:
-                raise InternalError(f"'{role}' was not checked")
-            written = self._written(prepared, role, network)
+            prefix = self._prefix(prepared, role)
+            written, is_open = self._written(prepared, role, prefix)
             for name, text in written.files.items():
                 (folder / name).write_text(text, encoding="utf-8", newline="\n")
             data = json.dumps(written.record, indent=1)
-            (folder / f"{network.name}.json").write_text(data + "\n")
-            names.append(network.name)
+            (folder / f"{prefix}.json").write_text(data + "\n")
+            names.append(prefix)
             texts.append(written.readme)
-            artifacts.append(self._artifact(role, prepared, written.files, network.name))
+            artifacts.append(self._artifact(role, prepared, written.files, prefix, is_open))
         (folder / "Makefile").write_text(makefile(names), encoding="utf-8")
         (folder / "CMakeLists.txt").write_text(cmake_lists(names), encoding="utf-8")
         (folder / "README.md").write_text("\n".join(texts), encoding="utf-8")
         return artifacts
 
-    def _written(self, prepared: Prepared, role: str, network: Network) -> Emitted:
+    def _written(self, prepared: Prepared, role: str, prefix: str) -> tuple[Emitted, bool]:
+        """What becomes of a model, and whether it takes images of any size."""
         variants, memory = self._options.variants, self._options.memory
+        model = prepared.models[role]
+        images: TableNetwork | None = read_table_network(model)
+        if images is not None:
+            return emit_images(images, prefix, variants), True
+        network = self._grouped(prepared, role).network
+        if network is None:
+            raise InternalError(f"'{role}' was not checked")
         if role == _TRAIN_STEP:
-            model = prepared.models[role]
-            return emit_training(model, network, prepared.parameters, variants, memory)
+            return emit_training(model, network, prepared.parameters, variants, memory), False
         made = write_sources(network, variants, memory)
         data = record(network, made.layouts, made.constant_bytes)
-        return Emitted(made.files, data, readme(network, made.layouts, made.constant_bytes))
+        text = readme(network, made.layouts, made.constant_bytes)
+        return Emitted(made.files, data, text), False
 
     @property
     def _options(self) -> CConfig:
         return cast(CConfig, self.config)
 
-    def _grouped(self, prepared: Prepared, role: str) -> Grouped:
+    def _prefix(self, prepared: Prepared, role: str) -> str:
         part = _ENDS.get(role, role) if len(prepared.models) > 1 else ""
-        prefix = identifier(self._options.prefix or prepared.name, part)
+        return identifier(self._options.prefix or prepared.name, part)
+
+    def _grouped(self, prepared: Prepared, role: str) -> Grouped:
+        prefix = self._prefix(prepared, role)
         return read_network(prepared.models[role], prepared.profile, prefix)
 
     def _artifact(
-        self, role: str, prepared: Prepared, files: Mapping[str, str], name: str
+        self,
+        role: str,
+        prepared: Prepared,
+        files: Mapping[str, str],
+        name: str,
+        is_open: bool,
     ) -> Artifact:
         data = files[f"{name}.c"].encode()
+        inputs, outputs = tuple(prepared.inputs[role]), tuple(prepared.outputs[role])
         return Artifact(
             role=role,
             target=self.name,
@@ -127,8 +147,8 @@ class C(Target):
             arithmetic=prepared.profile,
             sha256=hashlib.sha256(data).hexdigest(),
             bytes=len(data),
-            inputs=static_specs(prepared.inputs[role]),
-            outputs=static_specs(prepared.outputs[role]),
+            inputs=inputs if is_open else static_specs(inputs),
+            outputs=outputs if is_open else static_specs(outputs),
         )
 
     def runtimes(self, artifact: Artifact) -> Sequence[Runtime]:
@@ -145,7 +165,10 @@ class C(Target):
             raise RecipeError("a training step is no inference", remedy="open it as a stepper")
         require_compiler()
         self.check_runtime(artifact, runtime)
-        return CSession(artifact, folder, runtime or self.runtimes(artifact)[0].name)
+        variant = runtime or self.runtimes(artifact)[0].name
+        if _takes_images(artifact, folder):
+            return ImageSession(artifact, folder, variant)
+        return CSession(artifact, folder, variant)
 
     def open_stepper(self, artifact: Artifact, folder: Path, runtime: str | None = None) -> Stepper:
         """Compiles the training step and loads it."""
@@ -156,8 +179,11 @@ class C(Target):
     def measure(self, artifact: Artifact, folder: Path) -> list[Measurement]:
         """Size of the file, arena, constants, and latency on this machine."""
         found = [Measurement("file_bytes", float(artifact.bytes), "bytes", "size of the .c file")]
-        data = read_report(artifact, folder)["variants"]
-        for name, variant in data.items():
+        data = read_report(artifact, folder)
+        for name, processor in data.get("processors", {}).items():
+            size, how = float(processor["scratch_bytes"]), f"of wide images, {name}"
+            found.append(Measurement("scratch_bytes", size, "bytes", how))
+        for name, variant in data.get("variants", {}).items():
             how = f"memory plan, {name}; lower bound {variant['bound_bytes']}"
             found.append(Measurement("arena_bytes", float(variant["arena_bytes"]), "bytes", how))
         try:
@@ -170,6 +196,8 @@ class C(Target):
 
     def _latency(self, artifact: Artifact, folder: Path) -> Measurement:
         variant = self.runtimes(artifact)[0].name
+        if _takes_images(artifact, folder):
+            return latency(artifact, folder, variant)
         library = CSession(artifact, folder, variant).library
         zeros = {port.name: port.empty() for port in library.inputs}
         library.seconds(zeros, 1)
@@ -191,6 +219,11 @@ class C(Target):
     def report(self, artifact: Artifact, folder: Path) -> Mapping[str, Any]:
         """Layers and memory plans; see :func:`intaglio.targets.c.records.record`."""
         return read_report(artifact, folder)
+
+
+def _takes_images(artifact: Artifact, folder: Path) -> bool:
+    """Whether an artifact is a table network, which runs on images of any size."""
+    return read_report(artifact, folder).get("kind") == RECORD_KIND
 
 
 def _batched(model: ir.Model | None) -> list[Refusal]:

@@ -1,0 +1,391 @@
+"""The part of the C that all processors share: strips, rows, edges, rotations and bands."""
+
+from __future__ import annotations
+
+from intaglio.targets.c.images.rotations.plan import ALIGNMENT, OVERREAD, Plan
+from intaglio.targets.c.images.rotations.turning import ROTATIONS, taps
+from intaglio.transforms.table_networks.reference import REACH, ReferenceNetwork
+
+
+def driver(network: ReferenceNetwork, plan: Plan, name: str) -> str:
+    """C text behind the kernels.
+
+    Args:
+        network: The network.
+        plan: Its memory.
+        name: Prefix of the functions.
+    """
+    is_deep = plan.depthwise > 0
+    parts = [
+        _constants(network, plan),
+        _tables(network),
+        _MEMORY.replace("@hold@", _HOLD if is_deep else ""),
+        _BITS,
+        (_CLEAR + "\n\n" + _DEPTHWISE) if is_deep else "",
+        _BRANCH.replace("@start@", _DEEP_START if is_deep else _START).replace(
+            "@stage@", _DEEP_STAGE if is_deep else _STAGE
+        ),
+        _API,
+    ]
+    text = "\n\n".join(part for part in parts if part)
+    held = (
+        f"    uint8_t *held[{ROTATIONS}][{plan.depthwise}][2]; /* rows above, the older first */\n"
+    )
+    return text.replace("@held@", held if is_deep else "").replace("NAME", name)
+
+
+def _constants(network: ReferenceNetwork, plan: Plan) -> str:
+    return f"""\
+/* Cells, features and memory. DELAY: rows and columns that depthwise layers reach. */
+enum {{
+    CHANNELS = {plan.channels},
+    BRANCHES = {plan.branches},
+    DEPTHWISE = {plan.depthwise},
+    ROTATIONS = {ROTATIONS},
+    UPSCALE = {network.upscale},
+    DELAY = {plan.delay},
+    STRIP = {plan.strip}, /* cells of a strip, overlap included */
+    ROWS = {plan.rows},
+    REACH = {REACH},
+    OVERREAD = {OVERREAD},
+    ALIGNMENT = {ALIGNMENT}
+}};"""
+
+
+def _tables(network: ReferenceNetwork) -> str:
+    """What the driver knows of branches, stages and taps."""
+    rows, stages, number, layer = [], [], 0, 0
+    for branch in network.branches:
+        depth = sum(stage.depthwise is not None for stage in branch.stages)
+        offset = (-(128 >> branch.index_shift) - branch.low) % branch.rows
+        rows.append(
+            f"    {{{branch.index_shift}, {offset}, {branch.rows - 1}, {-branch.low}, "
+            f"{REACH * depth}, {number}, {number + len(branch.stages)}}},"
+        )
+        number += len(branch.stages)
+        for stage in branch.stages:
+            stages.append("-1" if stage.depthwise is None else str(layer))
+            layer += stage.depthwise is not None
+    lines = [
+        "    {" + ", ".join(f"{{{line}, {column}}}" for line, column in taps(rotation)) + "},"
+        for rotation in range(ROTATIONS)
+    ]
+    deep = (
+        "\n\n/* The depthwise layer of each stage, or -1. */\n"
+        f"static const int depthwise_of[] = {{{', '.join(stages)}}};"
+    )
+    return f"""\
+struct branch {{
+    int shift; /* a pixel's level is ((pixel >> shift) + offset) & mask */
+    int offset;
+    int mask;
+    int zero; /* the level of a feature outside the picture */
+    int reach; /* rows that its depthwise layers reach */
+    int stage; /* its first, and one behind its last */
+    int end;
+}};
+
+static const struct branch branches[BRANCHES] = {{
+{chr(10).join(rows)}
+}};
+
+/* Line and column of each tap, for each rotation. */
+static const int8_t places[ROTATIONS][9][2] = {{
+{chr(10).join(lines)}
+}};{deep if layer else ""}"""
+
+
+_MEMORY = """\
+static int whole_blocks(int cells)
+{
+    return (cells + BLOCK - 1) / BLOCK * BLOCK;
+}
+
+static int least(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+static int most(int a, int b)
+{
+    return a > b ? a : b;
+}
+
+/* A picture and the part of it that is made. */
+struct NAME__job {
+    const uint8_t *in;
+    uint8_t *out;
+    ptrdiff_t in_stride;
+    ptrdiff_t out_stride;
+    int width;
+    int height;
+    int first;
+    int end;
+};
+
+/* A strip: columns of cells that it computes, and those of them that it writes. */
+struct NAME__strip {
+    int left;
+    int cells;
+    int from;
+    int to;
+    ptrdiff_t stride; /* of channels, where those of a cell do not stand side by side */
+    int16_t *sums;
+    int8_t *made[BRANCHES];
+    uint8_t *bits[BRANCHES][3];
+    uint8_t *spare[2];
+@held@};
+
+static ptrdiff_t row_bytes(int cells)
+{
+    return ((ptrdiff_t)whole_blocks(cells) + 2 * REACH) * CHANNELS + OVERREAD;
+}
+
+size_t NAME_scratch_bytes(int width)
+{
+    const int cells = whole_blocks(least(most(width, 1), STRIP));
+    return (size_t)ALIGNMENT + (size_t)cells * OUTPUTS * (2 + BRANCHES)
+        + (size_t)ROWS * (size_t)row_bytes(cells) + (size_t)3 * BRANCHES * (size_t)(cells + 2 * REACH)
+        + OVERREAD;
+}
+
+static void place(struct NAME__strip *strip, void *scratch)
+{
+    const int cells = whole_blocks(strip->cells);
+    const ptrdiff_t bytes = row_bytes(cells);
+    uint8_t *memory = (uint8_t *)scratch;
+    int branch, line, row;
+    memory += (ALIGNMENT - (uintptr_t)memory % ALIGNMENT) % ALIGNMENT;
+    strip->stride = cells + 2 * REACH;
+    strip->sums = (int16_t *)(void *)memory;
+    memory += (size_t)cells * OUTPUTS * 2;
+    for (branch = 0; branch < BRANCHES; branch++) {
+        strip->made[branch] = (int8_t *)memory;
+        memory += (size_t)cells * OUTPUTS;
+    }
+    /* Cells that belong to no picture are read too: any level will do. */
+    memset(memory, 0, (size_t)ROWS * (size_t)bytes
+        + (size_t)3 * BRANCHES * (size_t)(cells + 2 * REACH) + OVERREAD);
+    memory += REACH * CELL;
+    for (row = 0; row < 2; row++) {
+        strip->spare[row] = memory;
+        memory += bytes;
+    }
+@hold@    memory += REACH - REACH * CELL;
+    for (branch = 0; branch < BRANCHES; branch++) {
+        for (line = 0; line < 3; line++) {
+            strip->bits[branch][line] = memory;
+            memory += cells + 2 * REACH;
+        }
+    }
+}"""
+
+_HOLD = """\
+    for (row = 0; row < 2 * ROTATIONS * DEPTHWISE; row++) {
+        strip->held[row / (2 * DEPTHWISE)][row / 2 % DEPTHWISE][row % 2] = memory;
+        memory += bytes;
+    }
+"""
+
+_BITS = """\
+/* The place of a pixel beyond the edge: mirrored there, the edge itself not repeated. */
+static int mirror(int at, int size)
+{
+    if (size == 1) {
+        return 0;
+    }
+    while (at < 0 || at >= size) {
+        at = at < 0 ? -at : 2 * (size - 1) - at;
+    }
+    return at;
+}
+
+/* The levels of a branch in three rows of pixels, from row on. */
+static void load_bits(const struct NAME__job *job, const struct NAME__strip *strip, int branch,
+                      int row)
+{
+    const struct branch *const b = branches + branch;
+    const int shift = b->shift, offset = b->offset, mask = b->mask;
+    const int low = most(-REACH, -strip->left); /* cells of the picture: from low to high */
+    const int high = least(strip->cells + REACH, job->width - strip->left);
+    int line, cell;
+    for (line = 0; line < 3; line++) {
+        const uint8_t *const from = job->in + mirror(row + line, job->height) * job->in_stride;
+        const uint8_t *const inside = from + strip->left + low;
+        uint8_t *const to = strip->bits[branch][line];
+        for (cell = -REACH; cell < low; cell++) {
+            const int level = from[mirror(strip->left + cell, job->width)];
+            to[cell] = (uint8_t)(((level >> shift) + offset) & mask);
+        }
+        for (cell = 0; cell < high - low; cell++) {
+            to[low + cell] = (uint8_t)(((inside[cell] >> shift) + offset) & mask);
+        }
+        for (cell = high; cell < strip->cells + REACH; cell++) {
+            const int level = from[mirror(strip->left + cell, job->width)];
+            to[cell] = (uint8_t)(((level >> shift) + offset) & mask);
+        }
+    }
+}"""
+
+_CLEAR = """\
+/* A row outside the picture: features are zero. */
+static void clear_row(const struct NAME__strip *strip, uint8_t *row, int zero)
+{
+    memset(row - REACH * CELL, zero, (size_t)(whole_blocks(strip->cells) + 2 * REACH) * CHANNELS);
+}
+
+/* Features beside a row are zero. */
+static void close_row(const struct NAME__strip *strip, uint8_t *row, int zero)
+{
+    const ptrdiff_t step = CELL == 1 ? strip->stride : 1;
+    int channel, cell;
+    for (channel = 0; channel < CHANNELS; channel++) {
+        for (cell = 0; cell < REACH; cell++) {
+            row[channel * step + (cell - REACH) * CELL] = (uint8_t)zero;
+            row[channel * step + (strip->cells + cell) * CELL] = (uint8_t)zero;
+        }
+    }
+}"""
+
+_DEPTHWISE = """\
+/*
+ * A depthwise layer takes the row in work and those above; it makes the row in work, or, where
+ * windows reach down, the one two above. The row taken is kept.
+ */
+static void filter(struct NAME__strip *strip, int rotation, int layer, int zero, int is_made)
+{
+    uint8_t **const held = strip->held[rotation][layer];
+    uint8_t *const now = strip->spare[0], *const oldest = held[0];
+    close_row(strip, now, zero);
+    if (is_made) {
+        const uint8_t *rows[3], *taps[9];
+        int tap;
+        rows[0] = held[0];
+        rows[1] = held[1];
+        rows[2] = now;
+        for (tap = 0; tap < 9; tap++) {
+            const int8_t *const from = places[rotation][tap];
+            taps[tap] = rows[from[0]] + from[1] * CELL;
+        }
+        depthwise_row(layer, taps, strip->spare[1], strip->stride, strip->cells);
+    } else {
+        clear_row(strip, strip->spare[1], zero);
+    }
+    held[0] = held[1];
+    held[1] = now;
+    strip->spare[0] = strip->spare[1];
+    strip->spare[1] = oldest;
+}"""
+
+_START = """\
+    load_bits(job, strip, branch, y - (down ? 0 : REACH));"""
+_DEEP_START = """\
+    int row = down ? y + b->reach : y; /* row of the picture that is in work */
+    int lead = b->reach; /* rows before the first that are needed of it */
+    int is_made = row >= 0 && row < job->height && row >= job->first - (down ? 0 : lead);
+    if (is_made) {
+        load_bits(job, strip, branch, row - (down ? 0 : REACH));
+        STEM
+    } else {
+        clear_row(strip, strip->spare[0], b->zero);
+    }"""
+_STAGE = """\
+        pointwise_row(stage, strip->spare[0], strip->stride, strip->cells);"""
+_DEEP_STAGE = """\
+        const int layer = depthwise_of[stage];
+        if (layer >= 0) {
+            row -= down ? REACH : 0;
+            lead -= REACH;
+            is_made = row >= 0 && row < job->height && row >= job->first - (down ? 0 : lead);
+            filter(strip, rotation, layer, b->zero, is_made);
+        }
+        if (is_made) {
+            pointwise_row(stage, strip->spare[0], strip->stride, strip->cells);
+        }"""
+
+_STEM = """\
+for (tap = 0; tap < 9; tap++) {
+        const int8_t *const from = places[rotation][tap];
+        taps[tap] = strip->bits[branch][from[0]] + from[1];
+    }
+    stem_row(branch, taps, strip->spare[0], strip->stride, strip->cells);"""
+_START += "\n    " + _STEM
+_DEEP_START = _DEEP_START.replace("STEM", _STEM.replace("\n", "\n    "))
+
+_BRANCH = """\
+/* One branch in one rotation: the cells of row y, once rows above have been there. */
+static void run_branch(const struct NAME__job *job, struct NAME__strip *strip, int rotation,
+                       int branch, int y)
+{
+    const struct branch *const b = branches + branch;
+    const int down = rotation >= 2;
+    const uint8_t *taps[9];
+    int tap, stage;
+@start@
+    for (stage = b->stage; stage < b->end; stage++) {
+@stage@
+    }
+    if (y >= job->first) {
+        up_row(branch, strip->spare[0], strip->made[branch], strip->stride, strip->cells);
+    }
+}
+
+static void run_strip(const struct NAME__job *job, struct NAME__strip *strip)
+{
+    int y, rotation, branch;
+    for (y = job->first - DELAY; y < job->end; y++) {
+        for (rotation = 0; rotation < ROTATIONS; rotation++) {
+            for (branch = 0; branch < BRANCHES; branch++) {
+                run_branch(job, strip, rotation, branch, y);
+            }
+            if (y >= job->first) {
+                merge_row(rotation, strip->made[0], strip->made[BRANCHES - 1], strip->sums,
+                          strip->cells);
+            }
+        }
+        if (y >= job->first) {
+            store_row(strip->sums, strip->from, strip->to,
+                      job->out + (ptrdiff_t)y * UPSCALE * job->out_stride
+                          + (ptrdiff_t)(strip->left + strip->from) * UPSCALE,
+                      job->out_stride);
+        }
+    }
+}"""
+
+_API = """\
+void NAME_run_band(const uint8_t *in, ptrdiff_t in_stride, int width, int height, uint8_t *out,
+                   ptrdiff_t out_stride, int first_row, int end_row, void *scratch)
+{
+    struct NAME__job job;
+    struct NAME__strip strip;
+    int from;
+    if (width <= 0 || height <= 0) {
+        return;
+    }
+    job.in = in;
+    job.out = out;
+    job.in_stride = in_stride;
+    job.out_stride = out_stride;
+    job.width = width;
+    job.height = height;
+    job.first = most(0, first_row);
+    job.end = least(end_row, height);
+    if (job.first >= job.end) {
+        return;
+    }
+    for (from = 0; from < width; from += strip.to - strip.from) {
+        strip.left = most(0, from - DELAY);
+        strip.cells = least(STRIP, width - strip.left);
+        strip.from = from - strip.left;
+        /* The last cells of a strip lack neighbours, unless the picture ends there. */
+        strip.to = strip.left + strip.cells == width ? strip.cells : strip.cells - DELAY;
+        place(&strip, scratch);
+        run_strip(&job, &strip);
+    }
+}
+
+void NAME_run(const uint8_t *in, ptrdiff_t in_stride, int width, int height, uint8_t *out,
+              ptrdiff_t out_stride, void *scratch)
+{
+    NAME_run_band(in, in_stride, width, height, out, out_stride, 0, height, scratch);
+}"""
