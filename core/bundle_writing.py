@@ -31,7 +31,7 @@ from intaglio.passes.marks import PROFILE_KEY
 from intaglio.pipeline import StepRecord
 from intaglio.preparing import INFER, MODEL, Preparation, form_of, profile_of
 from intaglio.recipe import Recipe
-from intaglio.targets.base import Artifact, Target, TensorSpec
+from intaglio.targets.base import SOURCE_ARITHMETIC, TABLES, Artifact, Target, TensorSpec
 from intaglio.targets.reading import is_tflite
 from intaglio.targets.training_files import write_training
 
@@ -89,7 +89,8 @@ def write_contents(work: Path, contents: Contents) -> None:
     pairs = contents.preparation.targets
     artifacts = [artifact for target, ready in pairs for artifact in target.emit(ready, work)]
     if contents.reference is not None:
-        artifacts.append(_write_reference(work, contents.reference))
+        exact = form_of(contents.model) == TABLES
+        artifacts.append(_write_reference(work, contents.reference, exact))
         artifacts += _keep_original(work, contents)
     if contents.samples is not None:
         write_samples(work / SAMPLES, contents.samples)
@@ -180,7 +181,8 @@ def _as_run(
     return data
 
 
-def _write_reference(work: Path, model: ir.Model) -> Artifact:
+def _write_reference(work: Path, model: ir.Model, is_exact: bool) -> Artifact:
+    """Writes the float model; ``is_exact`` says that the artifacts must have its very bits."""
     path = work / SOURCE_TARGET / "model.onnx"
     path.parent.mkdir()
     ir.save(model, path)
@@ -189,7 +191,9 @@ def _write_reference(work: Path, model: ir.Model) -> Artifact:
         role=REFERENCE_ROLE,
         target=SOURCE_TARGET,
         path=path.relative_to(work).as_posix(),
-        arithmetic=model.metadata_props.get(PROFILE_KEY, "float"),
+        arithmetic=SOURCE_ARITHMETIC
+        if is_exact
+        else model.metadata_props.get(PROFILE_KEY, "float"),
         sha256=file_sha256(path),
         bytes=path.stat().st_size,
         inputs=tuple(border_specs(model.graph.inputs, quantization)),

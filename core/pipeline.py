@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 _SWITCHED_OFF = "switched off in the recipe"
 
+_TABULATE = "tables.tabulate_regions"
+
 #: Called with the place of a step in the run, its name and the model after it.
 Keep = Callable[[str, ir.Model], None]
 
@@ -97,6 +99,11 @@ def active_steps(recipe: Recipe, has_plan: bool) -> Iterator[Step]:
             yield step
 
 
+def tabulates(recipe: Recipe) -> bool:
+    """Whether a recipe puts tables in the place of float sub-graphs of the source itself."""
+    return any(step.enabled and step.pass_name == _TABULATE for step in recipe.steps)
+
+
 def steps_needing_data(recipe: Recipe, has_plan: bool) -> list[str]:
     """Names of the enabled steps that cannot run without calibration data."""
     return [
@@ -141,7 +148,8 @@ def run_recipe(
     if data is None and not quantized_already:
         require_no_data(recipe, plan is not None)
     records: list[StepRecord] = []
-    reference: ir.Model | None = None
+    # Tables stand for what was read, bit for bit: not even canonicalization may come in between.
+    reference = model.clone(deep_copy=True) if tabulates(recipe) else None
     captured: dict[str, Any] | None = None
     marks: dict[str, str] = dict(plan["marks"]) if plan else {}
     replayed = False

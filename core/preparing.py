@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from intaglio.border import border_quantization, border_specs
 from intaglio.errors import InternalError, RecipeError, Refusal, UnsupportedError
-from intaglio.passes.marks import is_integer, is_quantized
+from intaglio.passes.marks import is_integer, is_quantized, is_tabulated
 from intaglio.passes.table_networks.read import is_table_network
 from intaglio.passes.train.build_forward import LOGITS, read_specification
-from intaglio.pipeline import StepRecord, prepare_for_target, target_options
+from intaglio.pipeline import StepRecord, prepare_for_target, tabulates, target_options
 from intaglio.progress import Progress
 from intaglio.recipe import Recipe
-from intaglio.targets.base import Prepared, Target, TensorSpec
+from intaglio.targets.base import TABLES, Prepared, Target, TensorSpec
 from intaglio.targets.training_files import Training
 from intaglio.training_border import step_inputs, step_outputs, target_spec
 from intaglio.transforms.forward_gradient.specification import METADATA_KEY
@@ -112,7 +112,10 @@ def prepare_targets(
     if form == "float":
         raise RecipeError(
             f"recipe {recipe.name} leaves the model in float, which no target takes",
-            remedy="use a recipe that quantizes, such as int8",
+            remedy="nothing in the model is a function of one 8-bit integer that tables pay for; "
+            "use a recipe that quantizes, such as int8"
+            if tabulates(recipe)
+            else "use a recipe that quantizes, such as int8",
         )
     step = trains(recipe) if step is None else step
     if step and METADATA_KEY not in model.metadata_props:
@@ -124,6 +127,12 @@ def prepare_targets(
     prepared: list[tuple[Target, Prepared]] = []
     refused: list[Refusal] = []
     for target in targets:
+        if form == TABLES and target.form != "quantized":
+            raise UnsupportedError(
+                f"recipe {recipe.name} leaves float operators between the tables, and target "
+                f"{target.name} takes integers only",
+                remedy="use --target onnx-qdq",
+            )
         if target.form == "quantized" and form == "integer":
             raise UnsupportedError(
                 f"target {target.name} takes models in the quantized form, and recipe "
@@ -142,9 +151,11 @@ def prepare_targets(
 
 
 def form_of(model: ir.Model) -> str:
-    """``quantized``, ``integer`` (as its mark says) or ``float``."""
+    """``quantized``, ``integer`` (as its mark says), ``tables`` (among float) or ``float``."""
     if is_integer(model):
         return "integer"  # also with QuantizeLinear at a border of real numbers
+    if is_tabulated(model):
+        return TABLES
     return "quantized" if is_quantized(model) else "float"
 
 
@@ -180,6 +191,7 @@ class _Preparer:
         self.training: Training | None = None
         self._model = model
         self._table_network = is_table_network(model)
+        self._form = form_of(model)
         self._quantization = border_quantization(model)
         self._recipe = recipe
         self._profile = profile
@@ -234,7 +246,7 @@ class _Preparer:
         return Prepared(
             models=models,
             profile=self._profile,
-            form=target.form,
+            form=TABLES if self._form == TABLES else target.form,
             inputs={role: self._specs(m.graph.inputs) for role, m in models.items()},
             outputs={role: self._specs(m.graph.outputs) for role, m in models.items()},
             name=self._name,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from intaglio.passes.dialect.specification import DOMAIN
+
 DONE_PREFIX = "intaglio.done."
 
 #: Metadata of a model in the integer form: its form, and its arithmetic profile.
@@ -61,3 +63,11 @@ def mark_integer(model: ir.Model, profile: str) -> None:
     """Marks ``model`` as being in the integer form, in the arithmetic of ``profile``."""
     model.metadata_props[FORM_KEY] = "integer"
     model.metadata_props[PROFILE_KEY] = profile
+
+
+def is_tabulated(model: ir.Model) -> bool:
+    """Whether tables stand among float operators: not quantized, and yet no longer all float."""
+    if is_integer(model) or is_quantized(model):
+        return False
+    nodes = model.graph.all_nodes()
+    return any(node.domain == DOMAIN and node.op_type == "AdditiveLut" for node in nodes)

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 Tensors = Mapping[str, NDArray[Any]]
 
+#: Form of a model in which tables stand among the source's own float operators.
+TABLES = "tables"
+
+#: Arithmetic of such a model: every output has the bits that the source gives.
+SOURCE_ARITHMETIC = "source"
+
 
 @dataclasses.dataclass(frozen=True)
 class TensorSpec:
@@ -149,7 +155,8 @@ class Prepared:
     Attributes:
         models: Model by role, already through the target's ``prepare`` passes.
         profile: Arithmetic profile of the integer form.
-        form: ``quantized`` (QuantizeLinear/DequantizeLinear) or ``integer``.
+        form: ``quantized`` (QuantizeLinear/DequantizeLinear), ``integer`` or ``tables`` (tables
+            among the source's own float operators).
         inputs: Specs of the model's border by role: quantization known to the plan.
         outputs: Likewise.
         name: What the model is called: the stem of its file.

@@ -15,6 +15,8 @@ Json = Mapping[str, Any]
 #: The target whose artifacts have such a report.
 TARGET = "c"
 
+_TABLE_NETWORK = "table network"
+
 
 def c_sections(folder: Path, artifacts: Sequence[Json]) -> list[dict[str, Any]]:
     """What the template ``c_code.html.j2`` shows, one entry an artifact.
@@ -26,10 +28,16 @@ def c_sections(folder: Path, artifacts: Sequence[Json]) -> list[dict[str, Any]]:
     Raises:
         InputError: A report is missing or damaged.
     """
-    return [
-        _section(str(a["path"]), read_json((folder / str(a["path"])).with_suffix(".json")))
+    found = {
+        str(a["path"]): read_json((folder / str(a["path"])).with_suffix(".json"))
         for a in artifacts
         if a["target"] == TARGET
+    }
+    # The C of a table network has no memory plan: its caller gives it rows to work in.
+    return [
+        _section(path, report)
+        for path, report in found.items()
+        if report.get("kind") != _TABLE_NETWORK
     ]
 
 

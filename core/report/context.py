@@ -19,6 +19,8 @@ from intaglio.report.formatting import (
 )
 from intaglio.report.npu import npu_sections
 from intaglio.report.sizes import layer_sizes
+from intaglio.report.table_network import TABLE_NETWORK, table_network_cards
+from intaglio.report.tables_cost import tables_section
 from intaglio.report.training import training_section
 from intaglio.verification.comparison import OUTERMOST_LSB
 from intaglio.verification.layers import LOW_SQNR_DB, SATURATED_FRACTION
@@ -54,7 +56,8 @@ def build_context(
     source = next((a for a in manifest["artifacts"] if a["target"] == SOURCE), None)
     layers = list(verify["layers"]) if verify else []
     main, others = _split_layers(layers)
-    sizes = _sizes(folder, artifacts, source)
+    # Nothing of a table network was float before.
+    sizes = [] if TABLE_NETWORK in manifest else _sizes(folder, artifacts, source)
     return {
         "title": manifest["source"]["path"],
         "manifest": manifest,
@@ -78,6 +81,7 @@ def build_context(
         "npu": npu_sections(folder, artifacts),
         "c_code": c_sections(folder, artifacts),
         "training": training_section(manifest.get("adapted")),
+        "tables_cost": tables_section(evidence["steps"]),
         "sizes": sizes,
         "size_chart": _size_chart(sizes),
         "size_total": (sum(s.source_bytes for s in sizes), sum(s.artifact_bytes for s in sizes)),
@@ -116,6 +120,8 @@ def _cards(
                 "note": f"{golden['target']}, from {format_bytes(before)} in float",
             }
         )
+    if TABLE_NETWORK in manifest:
+        cards = table_network_cards(manifest[TABLE_NETWORK])
     if verify is None:
         return cards
     exact = [pair for pair in verify["pairs"] if pair["reference"] != SOURCE]

@@ -94,7 +94,7 @@ class OutputComparison:
         self._bitwise = bitwise
         self._actual = actual
         self._reference = reference
-        self._step = _common_step(actual, reference, planned)
+        self._step = _common_step(actual, reference, planned, bitwise)
         self.histogram = LsbHistogram()
         self.mismatches = 0
         self._real = SqnrAccumulator()
@@ -245,7 +245,7 @@ class PairComparison:
 
 
 def _common_step(
-    actual: TensorSpec, reference: TensorSpec, planned: TensorQuantization | None
+    actual: TensorSpec, reference: TensorSpec, planned: TensorQuantization | None, bitwise: bool
 ) -> float:
     for spec in (reference, actual):
         if spec.scale is not None:
@@ -254,6 +254,8 @@ def _common_step(
         return planned.scale[0]
     if all(np.dtype(spec.dtype).kind in "iub" for spec in (actual, reference)):
         return 1.0
+    if bitwise and actual.dtype == reference.dtype:
+        return 1.0  # Bits decide; the figures in LSB are then in units of the output.
     raise VerificationError(
         f"output '{actual.name}' is {actual.dtype}, and nothing says what one step of it is",
         remedy="convert again: the scale of every output stands in the manifest or in plan.json",

@@ -201,9 +201,14 @@ class VerifyInputs:
         return tuple(found)
 
     def _sampled_range(self, spec: TensorSpec) -> tuple[float, float]:
-        """Range of an input that is not quantized: that of a real sample, else [0, 1]."""
+        """Range of an input that is not quantized: that of a real sample, else [0, 1].
+
+        Integers of 8 bits are pictures rather than places in a list: all of them occur.
+        """
         example = self._example.get(spec.name)
         if example is None or example.size == 0:
+            if spec.dtype in ("int8", "uint8"):
+                return int(np.iinfo(spec.dtype).min), int(np.iinfo(spec.dtype).max)
             return 0, 1
         return example.min().item(), example.max().item()
 

@@ -1,6 +1,7 @@
 """What ``verify --require`` asks for: ``exact``, ``lsb=N`` or ``sqnr=DB``.
 
-``exact`` and ``lsb=N`` speak about artifacts: how far two of them may differ. ``sqnr=DB`` speaks
+``exact`` and ``lsb=N`` speak about artifacts: how far two of them may differ, or one and the source
+where it states the source's own arithmetic. ``sqnr=DB`` speaks
 about every comparison, that with the float source included. A requirement that has no pair to
 speak about is an error, not a success.
 """
@@ -34,7 +35,7 @@ class Requirement:
 
     def applies_to(self, pair: PairResult) -> bool:
         """Whether the requirement speaks about ``pair``."""
-        return self.kind == "sqnr" or pair.reference != SOURCE
+        return self.kind == "sqnr" or pair.reference != SOURCE or pair.must_be_exact
 
     def violation(self, pair: PairResult) -> str | None:
         """A sentence that says how ``pair`` falls short, or None."""

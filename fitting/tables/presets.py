@@ -87,9 +87,7 @@ class Preset:
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
-        "small": Preset(
-            Structure(channels=16, mixings=8, share=2), 0.6, "20 KiB of tables for x4"
-        ),
+        "small": Preset(Structure(channels=16, mixings=8, share=2), 0.6, "20 KiB of tables for x4"),
         "medium": Preset(Structure(channels=24, mixings=6), 0.6, "60 KiB of tables for x4"),
         "large": Preset(Structure(channels=32, mixings=9), 0.5, "152 KiB of tables for x4"),
         "tiny-s": Preset(

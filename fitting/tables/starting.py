@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from intaglio.errors import InputError, RecipeError
 from intaglio.fitting.tables.centred_module import CentredModule
-from intaglio.fitting.tables.table_parameters import TableParameters
+from intaglio.fitting.tables.reference_module import BranchModule, ReferenceModule
 from intaglio.passes.table_networks.read import read_network
 from intaglio.transforms.table_networks.centred import CentredNetwork
+from intaglio.transforms.table_networks.reference import Branch, ReferenceNetwork
 
 
 def start_from(module: nn.Module, path: Path) -> None:
@@ -25,7 +28,7 @@ def start_from(module: nn.Module, path: Path) -> None:
 
     Raises:
         InputError: It is no table network.
-        RecipeError: Its structure is another, or one that cannot be gone on with.
+        RecipeError: Its structure is another.
     """
     try:
         network = read_network(ir.load(path))
@@ -37,11 +40,20 @@ def start_from(module: nn.Module, path: Path) -> None:
         raise InputError(
             f"{path} is no network of look-up tables", remedy="give the model.onnx of a run"
         )
-    if not isinstance(module, CentredModule) or not isinstance(network, CentredNetwork):
+    same = False
+    if isinstance(module, CentredModule) and isinstance(network, CentredNetwork):
+        same = _start_centred(module, network)
+    elif isinstance(module, ReferenceModule) and isinstance(network, ReferenceNetwork):
+        same = _start_reference(module, network)
+    if not same:
         raise RecipeError(
-            "networks with rotations can only begin with random weights",
-            remedy="leave --start out, or give another preset",
+            f"{path} has another structure than this run",
+            remedy="give the preset and the settings that it was made with",
         )
+
+
+def _start_centred(module: CentredModule, network: CentredNetwork) -> bool:
+    """Whether the structures are the same; if so, the module has the network's integers."""
     distinct = list(dict.fromkeys(id(mixing.tables) for mixing in network.mixings))
     table_of = tuple(distinct.index(id(mixing.tables)) for mixing in network.mixings)
     windows = [mixing.window for mixing in network.mixings] + [network.head_window]
@@ -53,30 +65,69 @@ def start_from(module: nn.Module, path: Path) -> None:
         and table_of == module.table_of
         and len(shifts) == len(tap_shifts) == 1
     )
-    if not same:
-        raise RecipeError(
-            f"{path} has another structure than this run",
-            remedy="give the preset and the settings that it was made with",
-        )
-    module.stem_shift, module.head_shift = network.stem_shift, network.head_shift
-    module.out_shift, module.shift = network.out_shift, shifts.pop()
-    module.tap_shift = tap_shifts.pop()
-    _set(module.stem_weights, network.stem_weights)
-    _set(module.stem_bias, network.stem_bias)
-    _set(module.taps, np.stack([window.taps for window in windows]))
-    for tables, number in zip(module.tables, range(len(distinct)), strict=True):
-        _set_tables(tables, network.mixings[table_of.index(number)].tables)
-    _set_tables(module.head_table, network.head_tables)
+    if same:
+        module.stem_shift, module.head_shift = network.stem_shift, network.head_shift
+        module.out_shift, module.shift = network.out_shift, shifts.pop()
+        module.tap_shift = tap_shifts.pop()
+        _set(module.stem_weights, network.stem_weights)
+        _set(module.stem_bias, network.stem_bias)
+        _set(module.taps, np.stack([window.taps for window in windows]))
+        for number, tables in enumerate(module.tables):
+            _set_tables(tables, network.mixings[table_of.index(number)].tables)
+        _set_tables(module.head_table, network.head_tables)
+    return same
+
+
+def _start_reference(module: ReferenceModule, network: ReferenceNetwork) -> bool:
+    """As :func:`_start_centred`."""
+    made = [branch.network() for branch in module.branches]  # type: ignore[operator]
+    same = module.upscale == network.upscale and [_shapes(b) for b in made] == [
+        _shapes(b) for b in network.branches
+    ]
+    if same:
+        for learner, branch in zip(module.branches, network.branches, strict=True):
+            assert isinstance(learner, BranchModule)
+            _start_branch(learner, branch)
+    return same
+
+
+def _shapes(branch: Branch) -> list[object]:
+    stages = [(s.pointwise.shape, s.depthwise is None) for s in branch.stages]
+    return [branch.low, branch.stem.shape, branch.up.shape, stages]
+
+
+def _start_branch(module: BranchModule, branch: Branch) -> None:
+    _set_tables(module.stem, branch.stem)
+    _set_scale(module.stem_scale, branch.stem_scale, branch.low)
+    for learner, stage in zip(module.stages, branch.stages, strict=True):
+        _set_tables(learner.pointwise, stage.pointwise)
+        _set_scale(learner.pointwise_scale, stage.pointwise_scale, branch.low)
+        if stage.depthwise is not None:
+            rows = stage.depthwise.shape[2]
+            by_tap = stage.depthwise.transpose(1, 0, 2).reshape(-1, rows, 1)
+            _set_tables(learner.depthwise, by_tap)
+            _set_scale(learner.depthwise_scale, stage.depthwise_scale, branch.low)
+    _set_tables(module.up, branch.up)
+
+
+def _set_scale(parameter: torch.Tensor, scale: NDArray[np.int8] | None, low: int) -> None:
+    """Scales that round to the entries: the middle of those that do for all of them."""
+    if scale is None:
+        _set(parameter, np.ones(len(parameter)))
+        return
+    values = np.arange(low, low + scale.shape[1], dtype=np.float64)
+    entries, values = scale[:, values != 0].astype(np.float64), values[values != 0]
+    bounds = np.stack([(entries - 0.5) / values, (entries + 0.5) / values])
+    _set(parameter, (bounds.min(axis=0).max(axis=1) + bounds.max(axis=0).min(axis=1)) / 2)
 
 
 @torch.no_grad()
-def _set(parameter: torch.Tensor, values: np.ndarray) -> None:
+def _set(parameter: torch.Tensor, values: NDArray[Any]) -> None:
     parameter.copy_(torch.from_numpy(values.astype(np.float32)).reshape(parameter.shape))
 
 
 @torch.no_grad()
-def _set_tables(parameters: nn.Module, tables: np.ndarray) -> None:
+def _set_tables(parameters: Any, tables: NDArray[np.int8]) -> None:
     """The last block of the basis is the identity: it takes the entries."""
-    assert isinstance(parameters, TableParameters)
     parameters.theta.zero_()
     parameters.theta[:, -tables.shape[1] :] = torch.from_numpy(tables.astype(np.float32))

@@ -30,6 +30,7 @@ from intaglio.passes.rewriting import infer_shapes
 _STANDARD = ("ConvInteger", "DepthToSpace", "MaxPool", "Resize", "SpaceToDepth")
 _FUNCTIONS = frozenset(
     {
+        "AdditiveLut",
         "AveragePoolInteger",
         "ConvInteger16",
         "ConvInteger8By16",

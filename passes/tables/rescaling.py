@@ -74,10 +74,23 @@ def rescaled(node: ir.Node, sums: NDArray[np.int64], rank: int | None) -> NDArra
         return None
     ones = (1,) * (sums.ndim - 1)
     multiplier, shift = multiplier.reshape(-1, *ones), shift.reshape(-1, *ones)
-    rounding = node.op_type[len(_PREFIX) :]
-    if rounding == "Real":
-        scaled = rescale_real(sums, np.ldexp(multiplier.astype(np.float64), -shift))
-    else:
-        functions = {"Double": rescale_double, "Single": rescale_single, "Wide": rescale_wide}
-        scaled = functions[rounding](sums, multiplier, shift)
+    scaled = rescale_sums(node.op_type, sums, multiplier, shift)
     return np.asarray(np.clip(scaled + zero_point, minimum, maximum))
+
+
+def rescale_sums(
+    operator: str, sums: NDArray[np.int64], multiplier: NDArray[np.int64], shift: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """``round(sums * multiplier * 2^-shift)`` as a Rescale operator rounds.
+
+    Args:
+        operator: ``RescaleDouble``, ``RescaleReal``, ``RescaleSingle`` or ``RescaleWide``.
+        sums: Integers that fit 32 bits.
+        multiplier: Broadcasts with the sums.
+        shift: Likewise.
+    """
+    rounding = operator[len(_PREFIX) :]
+    if rounding == "Real":
+        return rescale_real(sums, np.ldexp(multiplier.astype(np.float64), -shift))
+    functions = {"Double": rescale_double, "Single": rescale_single, "Wide": rescale_wide}
+    return np.asarray(functions[rounding](sums, multiplier, shift))

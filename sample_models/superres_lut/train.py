@@ -16,4 +16,11 @@ from sample_models.table_networks import train
 FILE = Path(__file__).resolve().parent / "superres_lut.onnx"
 
 if __name__ == "__main__":
-    train(__doc__ or "", FILE, task="superres", scale=4)
+    train(
+        __doc__ or "",
+        FILE,
+        18_000,
+        ("share=2", "shares=0.4,0.2,0.4"),
+        task="superres",
+        scale=4,
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from intaglio.targets.c.naming import comment_text
 from intaglio.targets.c.network import (
+    AdditiveTables,
     Convolution,
     Layer,
     Pool,
@@ -11,6 +12,8 @@ from intaglio.targets.c.network import (
     TrainedConvolution,
     TransposedConvolution,
 )
+
+_WINDOWS = (AdditiveTables, Convolution, TrainedConvolution, TransposedConvolution, Pool)
 
 
 def describe(layer: Layer) -> list[str]:
@@ -27,7 +30,7 @@ def describe(layer: Layer) -> list[str]:
 
 def _title(layer: Layer) -> str:
     words = type(layer).__name__
-    if isinstance(layer, (Convolution, TrainedConvolution, TransposedConvolution, Pool)):
+    if isinstance(layer, _WINDOWS):
         window = layer.window
         words += f" {window.kernel[0]}x{window.kernel[1]}"
         if window.strides != (1, 1):
@@ -37,6 +40,8 @@ def _title(layer: Layer) -> str:
     if isinstance(layer, (Convolution, TrainedConvolution)):
         kind = "depthwise, " if layer.is_depthwise else ""
         words += f" ({kind}{layer.macs} multiplications)"
+    if isinstance(layer, AdditiveTables):
+        words += f" ({layer.lookups} look-ups)"
     return words
 
 

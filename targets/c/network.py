@@ -299,6 +299,58 @@ class Table(Layer):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class IndexedTables:
+    """A table for every tap; x reads row ``clamp(((x >> shift) & mask) - low, 0, rows - 1)``.
+
+    Attributes:
+        tables: int8 or int16 ``[kh * kw * I / groups, rows, O]``; taps row by row, the channels of
+            a tap together.
+        shift: Bits of x that the index drops.
+        mask: Bits that it keeps then.
+        low: Index of row 0.
+    """
+
+    tables: NDArray[Any]
+    shift: int = 0
+    mask: int = -1
+    low: int = -128
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class AdditiveTables(Layer):
+    """``rescale(sum over branches and taps of tables[tap, row(x), o] + bias)``: AdditiveLut.
+
+    Outside the image x is ``pad_value``. Sums are proved to fit int32, in any order.
+
+    Attributes:
+        window: Geometry.
+        branches: The tables; two where the bits of x are split.
+        bias: int64 ``[O]``.
+        rescale: From sum to result, per channel or for all.
+        groups: Number of groups; outputs of a group read its channels.
+        pad_value: What x is in the border.
+    """
+
+    window: Window
+    branches: tuple[IndexedTables, ...]
+    bias: NDArray[np.int64]
+    rescale: Rescale
+    groups: int = 1
+    pad_value: int = 0
+
+    @property
+    def is_depthwise(self) -> bool:
+        """Whether every output channel reads one input channel."""
+        return self.groups > 1 and self.groups == self.window.image[2]
+
+    @property
+    def lookups(self) -> int:
+        """Table entries added in one inference, padding included."""
+        rows, columns, filters = self.window.result
+        return rows * columns * filters * sum(len(branch.tables) for branch in self.branches)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class InterpolatedTable(Layer):
     """``i = (x + 32768) >> 7, d = x & 127; t[i] + (((t[i+1] - t[i])*d + 64) >> 7)``, ``[513]``."""
 

@@ -2,6 +2,9 @@
 
 The fast form for onnxruntime, which fuses the pairs into its QLinear kernels. Its arithmetic is
 ``float``: within about one LSB of the integer form, operator by operator.
+
+It also holds what recipe ``tabulate`` makes: the source's own float operators around tables. That
+arithmetic is called ``source``, since every output must be the source's, bit for bit.
 """
 
 from __future__ import annotations
@@ -10,7 +13,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from intaglio.errors import Refusal
-from intaglio.targets.base import Artifact, Capability, Measurement, Prepared, Session, Target
+from intaglio.targets.base import (
+    SOURCE_ARITHMETIC,
+    TABLES,
+    Artifact,
+    Capability,
+    Measurement,
+    Prepared,
+    Session,
+    Target,
+)
 from intaglio.targets.onnx.files import measure_model, write_models
 from intaglio.targets.onnx.session import OnnxSession
 
@@ -31,11 +43,12 @@ class OnnxQdq(Target):
             Capability("QuantizeLinear", dtypes, "per tensor or per channel", _SOURCE),
             Capability("DequantizeLinear", dtypes, "per tensor or per channel", _SOURCE),
             Capability("any standard operator", ("float32",), "between the pairs", _SOURCE),
+            Capability("AdditiveLut", ("int8", "uint8"), "recipe tabulate", "its function body"),
         ]
 
     def check(self, prepared: Prepared) -> list[Refusal]:
         """Refuses the integer form, which has no QuantizeLinear to emit."""
-        if prepared.form == self.form:
+        if prepared.form in (self.form, TABLES):
             return []
         return [
             Refusal(
@@ -48,7 +61,8 @@ class OnnxQdq(Target):
 
     def emit(self, prepared: Prepared, out: Path) -> list[Artifact]:
         """Writes ``onnx-qdq/<role>.onnx``."""
-        return write_models(prepared, out, self.name, "float")
+        arithmetic = SOURCE_ARITHMETIC if prepared.form == TABLES else "float"
+        return write_models(prepared, out, self.name, arithmetic)
 
     def open(self, artifact: Artifact, folder: Path, runtime: str | None = None) -> Session:
         """Opens the file in onnxruntime."""

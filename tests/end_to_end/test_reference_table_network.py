@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,8 @@ import onnx_ir as ir
 import pytest
 from PIL import Image
 
+import intaglio
+from intaglio.errors import UnsupportedError
 from intaglio.passes.tables.tabulate_regions import TabulateRegions
 from intaglio.registry import load_pass
 from intaglio.targets.onnx.read import read_onnx
@@ -63,9 +68,14 @@ def run(session, planes):
 
 @pytest.fixture(scope="module")
 def case(tmp_path_factory):
+    """Narrow scalar networks, which are tables of the same size as the paper's wide ones."""
+    return make_case(16, tmp_path_factory.mktemp("reference"))
+
+
+def make_case(hidden, folder):
     torch.set_num_threads(1)
-    path = tmp_path_factory.mktemp("reference") / "network.onnx"
-    network = ReferenceTableNetwork()
+    path = folder / "network.onnx"
+    network = ReferenceTableNetwork(hidden)
     export(network, path)
     model = read_onnx(path, {})
     outcome = TabulateRegions()(model)
@@ -149,6 +159,7 @@ def test_the_smallest_picture(case):
     np.testing.assert_array_equal(case.tables_result(planes), case.float_result(planes))
 
 
+@pytest.mark.long
 def test_canonical_graphs_of_known_size_need_no_shapes_at_run_time(case):
     planes = picture(20, 24)
     model = read_onnx(case.path, {"planes_in": planes.shape})
@@ -192,6 +203,71 @@ def numpy_network(case):
     return ReferenceNetwork(tuple(branches), 4)
 
 
+@pytest.fixture(scope="module")
+def bundle(case, tmp_path_factory):
+    out = tmp_path_factory.mktemp("tabulate") / "bundle"
+    return intaglio.convert(case.path, recipe="tabulate", out=out)
+
+
+def test_one_command_makes_tables_of_the_file(case, bundle):
+    assert bundle.targets == ["onnx-qdq"]
+    assert bundle.manifest["form"] == "tables"
+    artifact = bundle.artifact("onnx-qdq")
+    assert artifact.arithmetic == bundle.reference.arithmetic == "source"
+    model = onnx.load(bundle.folder / artifact.path)
+    kinds = [node.op_type for node in model.graph.node]
+    assert kinds.count("AdditiveLut") == 24
+    assert "Conv" not in kinds
+    facts = bundle.conversion.facts["tables.tabulate_regions"]
+    assert facts["entries_compared"] == case.facts["entries_compared"]
+    # The reference is the file as it came: no step has touched its numbers.
+    kept = onnx.load(bundle.folder / bundle.reference.path)
+    assert [n.op_type for n in kept.graph.node] == [
+        n.op_type for n in onnx.load(case.path).graph.node
+    ]
+    # Height and width stay open.
+    session = bundle.session("onnx-qdq")
+    for height, width in ((12, 31), (3, 3)):
+        planes = picture(height, width)
+        [got] = session.run({"planes_in": planes}).values()
+        np.testing.assert_array_equal(got, case.float_result(planes))
+
+
+def test_verify_shows_that_every_bit_is_the_sources(bundle):
+    report = intaglio.verify(bundle, inputs={"planes_in": picture(24, 20)}, require="exact")
+    assert report.ok, report.failures
+    [pair] = report.pairs
+    assert (pair.reference, pair.verdict, pair.must_be_exact) == ("source", "exact", True)
+    assert pair.values == 2 * 24 * 20 * 16
+
+
+def test_verify_sees_one_wrong_entry(bundle, tmp_path):
+    folder = tmp_path / "bundle"
+    shutil.copytree(bundle.folder, folder)
+    path = folder / bundle.artifact("onnx-qdq").path
+    model = onnx.load(path)
+    [node] = [n for n in model.graph.node if n.op_type == "AdditiveLut"][:1]
+    [tables] = [i for i in model.graph.initializer if i.name == node.input[1]]
+    entries = onnx.numpy_helper.to_array(tables).copy()
+    entries[0, :, 0] = entries[0, ::-1, 0]
+    tables.CopyFrom(onnx.numpy_helper.from_array(entries, tables.name))
+    path.write_bytes(model.SerializeToString())
+    manifest = json.loads((folder / "manifest.json").read_text())
+    [stated] = [a for a in manifest["artifacts"] if a["target"] == "onnx-qdq"]
+    stated["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    report = intaglio.verify(intaglio.load(folder), inputs={"planes_in": picture(24, 20)})
+    assert not report.ok
+    assert "differs from source" in report.failures[0]
+
+
+@pytest.mark.parametrize("target", ["onnx-integer", "c", "tflite"])
+def test_targets_of_integers_refuse_the_float_between_tables(case, target, tmp_path):
+    with pytest.raises(UnsupportedError) as caught:
+        intaglio.convert(case.path, recipe="tabulate", targets=[target], out=tmp_path / "b")
+    assert "use --target onnx-qdq" in str(caught.value)
+
+
 def test_tables_equal_the_numpy_definition_of_the_architecture(case):
     network = numpy_network(case)
     planes = picture(29, 34)
@@ -199,7 +275,9 @@ def test_tables_equal_the_numpy_definition_of_the_architecture(case):
         np.testing.assert_array_equal(network.apply(plane[0]), result[0])
 
 
-def test_tables_equal_the_network_on_every_pixel_of_set5(case, shared_data):
+@pytest.mark.long
+def test_tables_equal_the_network_on_every_pixel_of_set5(tmp_path, shared_data):
+    case = make_case(64, tmp_path)
     files = sorted((shared_data / "sr" / "Set5" / "image_SRF_4").glob("*_LR.png"))
     assert len(files) == 5
     session = make_session(ir.to_proto(case.model))

@@ -56,4 +56,4 @@ def interleave(cells: Integers, side: int) -> Integers:
     """
     height, width, _ = cells.shape
     blocks = cells.reshape(height, width, side, side)
-    return blocks.transpose(0, 2, 1, 3).reshape(height * side, width * side)
+    return np.asarray(blocks.transpose(0, 2, 1, 3).reshape(height * side, width * side))

@@ -92,7 +92,7 @@ class Mixing:
     def apply(self, features: Integers) -> Integers:
         """The features behind it, (height, width, channels)."""
         total = look_up(self.window.rows(features), self.tables)
-        return np.clip(features + half_up(total, self.shift), -128, 127)
+        return np.asarray(np.clip(features + half_up(total, self.shift), -128, 127))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -212,7 +212,7 @@ class CentredNetwork:
         rows = np.arange(change.shape[0]) * self.stride // self.upscale
         columns = np.arange(change.shape[1]) * self.stride // self.upscale
         under = plane[np.ix_(rows, columns)].astype(np.int64)
-        return np.clip(under + change, 0, 255).astype(np.uint8)
+        return np.asarray(np.clip(under + change, 0, 255).astype(np.uint8))
 
     def _stem(self, plane: NDArray[np.uint8]) -> Integers:
         """Sums of the stem, (cell rows, cell columns, channels + upscale^2)."""
@@ -223,8 +223,8 @@ class CentredNetwork:
             stride * (cells - 1) + kernel - before - size
             for cells, size in zip((cell_rows, cell_columns), plane.shape, strict=True)
         ]
-        padded = np.pad(plane, [(before, behind) for behind in after], mode="edge")
-        padded = padded.astype(np.int64) - MIDDLE
+        wide = np.pad(plane, [(before, behind) for behind in after], mode="edge")
+        padded = wide.astype(np.int64) - MIDDLE
         acc = np.zeros((cell_rows, cell_columns, len(self.stem_bias)), np.int64)
         acc += self.stem_bias
         for row in range(kernel):

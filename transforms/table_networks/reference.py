@@ -155,7 +155,7 @@ class Branch:
             mean = mean_half_even(look_up(features - self.low, stage.pointwise), self.channels)
             features = self._settle(mean + features, stage.pointwise_scale)
         mean = mean_half_even(look_up(features - self.low, self.up), self.channels)
-        return np.clip(mean + features[..., : self.up.shape[2]], -128, 127)
+        return np.asarray(np.clip(mean + features[..., : self.up.shape[2]], -128, 127))
 
     def _depthwise(self, features: Integers, tables: NDArray[np.int8]) -> Integers:
         height, width, channels = features.shape

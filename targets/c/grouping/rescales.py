@@ -6,6 +6,7 @@ import onnx_ir as ir
 
 from intaglio.passes.lower.refused import RefusedError
 from intaglio.targets.c.grouping.accumulators import Accumulator, accumulator
+from intaglio.targets.c.grouping.additive_tables import SUMS, read_additive
 from intaglio.targets.c.grouping.convolutions import read_convolution, read_transposed
 from intaglio.targets.c.grouping.products import read_product
 from intaglio.targets.c.grouping.reader import Grouping, Reader
@@ -20,6 +21,7 @@ _PRODUCTS = {
     **dict.fromkeys(("MatMulInteger", "MatMulInteger16", "MatMulInteger16By16"), read_product),
     "ConvInteger8By16": read_trained,
     "MatMulInteger8By16": read_trained_product,
+    **dict.fromkeys(SUMS, read_additive),
 }
 
 #: The loss reads int32, which only kernels for trained weights give: others' weights are widened.

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Mapping
 
 from intaglio.errors import UnsupportedError
-from intaglio.targets.c.images import avx2, portable, vbmi
+from intaglio.targets.c.images import avx2, cortex_m, neon, portable, vbmi
 from intaglio.targets.c.images.driver import driver
 from intaglio.targets.c.images.interface import Kernels
 from intaglio.targets.c.images.plan import Plan, plan
@@ -18,6 +18,8 @@ MODULES: Mapping[str, Callable[[CentredNetwork, str], Kernels]] = {
     "portable": portable.kernels,
     "avx2": avx2.kernels,
     "vnni": vbmi.kernels,
+    "neon": neon.kernels,
+    "dsp": cortex_m.kernels,
 }
 #: Rows and columns of the window of a stem: kernels keep its pixels on the stack.
 LARGEST_KERNEL = 16

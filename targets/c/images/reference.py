@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Mapping
 
 from intaglio.errors import UnsupportedError
-from intaglio.targets.c.images.rotations import avx2, portable, vbmi
+from intaglio.targets.c.images.rotations import avx2, dsp, neon, portable, vbmi
 from intaglio.targets.c.images.rotations.driver import driver
 from intaglio.targets.c.images.rotations.plan import Plan, plan
 from intaglio.targets.c.images.rotations.rounding import MOST
@@ -19,6 +19,8 @@ MODULES: Mapping[str, Callable[[ReferenceNetwork], RowKernels | None]] = {
     "portable": portable.kernels,
     "avx2": avx2.kernels,
     "vnni": vbmi.kernels,
+    "neon": neon.kernels,
+    "dsp": dsp.kernels,
 }
 
 

@@ -29,6 +29,7 @@ from intaglio.targets.tflite.emitters.multipliers import (
 from intaglio.targets.tflite.emitters.options import options
 from intaglio.targets.tflite.emitters.products import PRODUCTS, emit_product
 from intaglio.targets.tflite.emitters.scope import Emitter, Scope, required
+from intaglio.targets.tflite.emitters.table_sums import TABLE_SUMS, emit_table_sums
 from intaglio.targets.tflite.emitters.transposed import emit_transposed
 from intaglio.transforms.scales import TensorQuantization
 
@@ -42,6 +43,8 @@ def _rescale(scope: Scope, node: ir.Node) -> None:
         emit_transposed(scope, node, sums)
     elif operator in PRODUCTS:
         emit_product(scope, node, sums)
+    elif operator in TABLE_SUMS:
+        emit_table_sums(scope, node, sums.node, sums.bias)
     elif operator in ("Sub", "Cast") and sums.bias is None:
         _quantize(scope, node, sums.node)
     else:

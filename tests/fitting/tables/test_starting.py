@@ -61,11 +61,21 @@ def test_another_task_is_refused(tmp_path: Path) -> None:
         start_from(module, path)
 
 
-def test_rotations_are_refused(tmp_path: Path) -> None:
-    path = saved(tmp_path / "model.onnx")
-    module = make_learner(Structure("reference", channels=16, mixings=1), enlarging(2), 1)
-    with pytest.raises(RecipeError, match="rotations"):
-        start_from(module, path)
+def test_a_network_with_rotations_goes_on_too(tmp_path: Path) -> None:
+    structure = Structure("reference", channels=16, mixings=2)
+    earlier, module = (make_learner(structure, enlarging(2), seed) for seed in (1, 2))
+    with torch.no_grad():
+        for name, parameter in earlier.named_parameters():
+            if name.endswith("_scale"):
+                parameter.uniform_(0.06, 1.0)
+    image = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (1, 9, 11), np.uint8))
+    assert not torch.equal(earlier.image(image), module.image(image))
+    path = tmp_path / "model.onnx"
+    ir.save(network_model(network_of(earlier), "earlier"), path)
+    start_from(module, path)
+    assert torch.equal(earlier.image(image), module.image(image))
+    with pytest.raises(RecipeError, match="another structure"):
+        start_from(make_learner(STRUCTURE, enlarging(2), 1), path)
 
 
 def test_what_is_no_network_is_refused(tmp_path: Path) -> None:

@@ -7,9 +7,11 @@ import dataclasses
 import numpy as np
 
 from intaglio.targets.c.network import (
+    AdditiveTables,
     Block,
     Border,
     Convolution,
+    IndexedTables,
     Move,
     Pool,
     Product,
@@ -160,6 +162,40 @@ class Maker:
             window, weights, bias, None, groups, weight_zero_point, wide,
         )  # fmt: skip
         return self.scaled(layer, output or dtype, rounding)
+
+    def additive_tables(self, kind=None, entries="int16", output="int8", window=None):
+        """Added tables of a kind, as :meth:`convolution` has them: split, short, constant."""
+        kind = kind or self.pick("dense", "groups", "depthwise", "multiplied", "connected")
+        groups = {"dense": 1, "connected": 1, "depthwise": self.pick(2, 3, 17)}.get(
+            kind, self.integer(2, 4)
+        )
+        depth = 1 if kind in ("depthwise", "multiplied") else self.pick(1, 2, 3)
+        each = self.pick(1, 2) if kind == "depthwise" else self.pick(1, 3, 8, 16, 17)
+        filters = groups * each
+        if kind == "connected":
+            size, rows = self.integer(1, 30), self.integer(1, 3)
+            window, depth = Window((1, rows, size), (1, rows, filters), (1, 1)), size
+        elif window is not None:
+            depth, filters = window.image[2] // groups, window.result[2]
+        window = window or self.window(groups * depth, filters, small=True)
+        x = self.tensor("int8", (1, *window.image))
+        taps = window.kernel[0] * window.kernel[1] * depth
+        splits = (((0, -1, -128, 256),), ((2, -1, -32, 64), (0, 3, 0, 4)))
+        splits += (((4, -1, -8, 16), (0, 15, 0, 16)), ((0, -1, -40, 70),), ((1, 31, 3, 9),))
+        branches = []
+        for shift, mask, low, rows in self.pick(*splits):
+            tables = self.values(entries, (taps, rows, filters))
+            tables[self.random.random(taps) < 0.2] = 0
+            if rows > 8 and self.pick(0, 1):
+                tables[:, : rows // 3] = tables[:, rows // 3 : rows // 3 + 1]
+                tables[:, -3:] = tables[:, -3:-2]
+            branches.append(IndexedTables(tables, shift, mask, low))
+        layer = AdditiveTables(
+            f"tables {len(self.layers)}", (x,), self.output((1, *window.result), output), (),
+            window, tuple(branches), self.random.integers(-9999, 9999, filters), None, groups,
+            self.zero_point("int8"),
+        )  # fmt: skip
+        return self.scaled(layer, output)
 
     def bias(self, x, weights, wide=False):
         """A bias, and whether sums need 64 bits; else they fit 32 with room for the bias."""

@@ -85,6 +85,26 @@ def _by_groups(taken, weights, groups):
     return np.concatenate(parts, -1)
 
 
+def _added_tables(layer, x):
+    """Row by row, tap by tap; taps outside read the border's value."""
+    window = layer.window
+    image = x.reshape(window.image).astype(np.int64)
+    acc = np.zeros(window.result, np.int64) + layer.bias
+    depth, size = window.image[2] // layer.groups, window.result[2] // layer.groups
+    for tap, place in enumerate(np.ndindex(window.kernel)):
+        at, inside = _elements(window, place)
+        taken = np.where(inside[..., None], image[at], layer.pad_value)
+        for branch in layer.branches:
+            rows = ((taken >> branch.shift) & branch.mask) - branch.low
+            rows = np.clip(rows, 0, branch.tables.shape[1] - 1)
+            for channel in range(window.image[2]):
+                group, inner = divmod(channel, depth)
+                some = slice(group * size, (group + 1) * size)
+                entries = branch.tables[tap * depth + inner].astype(np.int64)[:, some]
+                acc[..., some] += entries[rows[..., channel]]
+    return acc
+
+
 def _trained(layer, x, weights, trained_bias=0):
     """``sum (x - z) * w + bias``, tap by tap, in int64."""
     window, z = layer.window, layer.inputs[0].zero_point
@@ -188,6 +208,7 @@ def _border(layer, x):
 
 #: Sums of layers that scale them.
 SUMS = {
+    layers.AdditiveTables: _added_tables,
     layers.Convolution: _convolution,
     layers.Product: _product,
     layers.Reduction: _reduction,

@@ -145,8 +145,8 @@ size_t NAME_scratch_bytes(int width)
 {
     const int cells = whole_blocks(least(most(width, 1), STRIP));
     return (size_t)ALIGNMENT + (size_t)cells * OUTPUTS * (2 + BRANCHES)
-        + (size_t)ROWS * (size_t)row_bytes(cells) + (size_t)3 * BRANCHES * (size_t)(cells + 2 * REACH)
-        + OVERREAD;
+        + (size_t)ROWS * (size_t)row_bytes(cells)
+        + (size_t)3 * BRANCHES * (size_t)(cells + 2 * REACH) + OVERREAD;
 }
 
 static void place(struct NAME__strip *strip, void *scratch)

@@ -72,9 +72,7 @@ def row_kernels(
                 name = f"depthwise{len(depths)}"
                 depths.append(layer(branch, name, stage.depthwise, stage.depthwise_scale, False))
             name = f"pointwise{len(points)}"
-            points.append(
-                layer(branch, name, stage.pointwise, stage.pointwise_scale, multiplies)
-            )
+            points.append(layer(branch, name, stage.pointwise, stage.pointwise_scale, multiplies))
         wide = np.zeros((channels, branch.rows, outputs), np.int8)
         wide[..., :cells] = branch.up
         ups.append(layer(branch, f"up{number}", wide, None, False))

@@ -189,7 +189,8 @@ def _stem(channels: int) -> str:
     def loop(count: int) -> str:
         return f"""\
             for (o = 0; o < {channels}; o++) {{
-                look_up_{count}(index, l->tables + o * {64 * count}, l->biases + 2 * o, &even, &odd);
+                look_up_{count}(index, l->tables + o * {64 * count}, l->biases + 2 * o,
+                              &even, &odd);
                 _mm512_storeu_si512(
                     out + o * stride + at,
                     settle(l, join(mean_of_taps(even), mean_of_taps(odd)), own, o));
@@ -217,9 +218,7 @@ static inline void stem_row(int branch, const uint8_t **taps, uint8_t *out, ptrd
 
 def _mixing(channels: int, cells: int) -> str:
     groups = -(-channels // TRIPLE)
-    loads = "\n".join(
-        f"        index[{c}] = load(from + {c} * stride);" for c in range(channels)
-    )
+    loads = "\n".join(f"        index[{c}] = load(from + {c} * stride);" for c in range(channels))
     lines = []
     for group in range(groups):
         parts = [f"index[{c}]" for c in range(3 * group, min(3 * group + 3, channels))]
@@ -230,7 +229,8 @@ def _mixing(channels: int, cells: int) -> str:
     def loop(count: int, outputs: int, statement: str) -> str:
         return f"""\
             for (o = 0; o < {outputs}; o++) {{
-                look_up_{count}(index, l->tables + o * {64 * count}, l->biases + 2 * o, &even, &odd);
+                look_up_{count}(index, l->tables + o * {64 * count}, l->biases + 2 * o,
+                              &even, &odd);
                 own = load(from + o * stride);
                 mean = join(mean_of_channels(even), mean_of_channels(odd));
                 {statement}

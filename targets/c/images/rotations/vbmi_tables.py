@@ -39,7 +39,7 @@ def pack(tables: NDArray[np.int8]) -> Packed:
     Args:
         tables: int8 (inputs, rows, outputs).
     """
-    inputs, rows, _ = tables.shape
+    rows = tables.shape[1]
     wide = tables.astype(np.int64)
     if rows == 4:
         grouped = _triples(wide)
@@ -64,6 +64,4 @@ def _packed(tables: NDArray[np.int64], triples: bool) -> Packed:
     bias = least.sum(axis=0)
     data = (tables - least[:, None]).astype(np.uint8).transpose(2, 0, 1)
     words = np.stack([bias, (bias * 257) & 0xFFFF], axis=1)
-    return Packed(
-        np.ascontiguousarray(data), words.astype(np.uint16).view(np.int16), triples
-    )
+    return Packed(np.ascontiguousarray(data), words.astype(np.uint16).view(np.int16), triples)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from intaglio.targets.c.kernels.base import Implementation, Kernels
+from intaglio.targets.c.kernels.neon.additive_tables import additive_tables
 from intaglio.targets.c.kernels.neon.dense import dense
 from intaglio.targets.c.kernels.neon.depthwise import depthwise
 from intaglio.targets.c.kernels.neon.elementwise import requantization, sum_of
@@ -12,6 +13,7 @@ from intaglio.targets.c.kernels.neon.reductions import reduction
 from intaglio.targets.c.kernels.neon.tables import table
 from intaglio.targets.c.kernels.neon.trained import trained
 from intaglio.targets.c.network import (
+    AdditiveTables,
     Convolution,
     Pool,
     PRelu,
@@ -34,6 +36,7 @@ def _trained(layer: TrainedConvolution, variant: str, budget: int) -> Implementa
 
 
 KERNELS: Kernels = {
+    AdditiveTables: additive_tables,
     Convolution: _convolution,
     Pool: pool,
     PRelu: prelu,

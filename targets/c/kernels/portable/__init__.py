@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from intaglio.targets.c.kernels.base import Kernels
+from intaglio.targets.c.kernels.portable.additive_tables import look_up_additively
 from intaglio.targets.c.kernels.portable.border import cross_border
 from intaglio.targets.c.kernels.portable.convolution import convolve
 from intaglio.targets.c.kernels.portable.extreme import take_extremes
@@ -23,6 +24,7 @@ from intaglio.targets.c.kernels.portable.take import take
 from intaglio.targets.c.kernels.portable.trained import convolve_trained
 from intaglio.targets.c.kernels.portable.transposed import convolve_transposed
 from intaglio.targets.c.network import (
+    AdditiveTables,
     Border,
     Convolution,
     Extreme,
@@ -46,6 +48,7 @@ from intaglio.targets.c.network import (
 )
 
 KERNELS: Kernels = {
+    AdditiveTables: look_up_additively,
     Border: cross_border,
     Convolution: convolve,
     Extreme: take_extremes,

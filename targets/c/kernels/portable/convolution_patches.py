@@ -90,10 +90,15 @@ static void ${name}(const ${x} *x, const ${w} *weights, const ${bias} *bias,
 def patch_function(words: dict[str, str], needs: tuple[Function, ...]) -> Function:
     """The C function, see :mod:`.convolution` for ``words``."""
     dtype = words["x"].removesuffix("_t")
-    gather = Function(
-        f"gather_{dtype}", _GATHER.substitute(x=words["x"], dtype=dtype), (WINDOW, TAPS, NOINLINE)
-    )
+    gather = gather_function(words["x"])
     return Function(words["name"], _PATCHES.substitute(words, dtype=dtype), (gather, *needs))
+
+
+def gather_function(x: str) -> Function:
+    """``gather(x, shape, groups, top, left, x_zero_point, patch)`` for values of a C type."""
+    dtype = x.removesuffix("_t")
+    text = _GATHER.substitute(x=x, dtype=dtype)
+    return Function(f"gather_{dtype}", text, (WINDOW, TAPS, NOINLINE))
 
 
 def is_whole(window: Window, groups: int) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from intaglio.targets.c.kernels.base import Implementation, Kernels
+from intaglio.targets.c.kernels.x86.additive_tables import additive_tables
 from intaglio.targets.c.kernels.x86.dense import dense
 from intaglio.targets.c.kernels.x86.depthwise import depthwise
 from intaglio.targets.c.kernels.x86.pools import pool, reduction
@@ -15,6 +16,7 @@ from intaglio.targets.c.kernels.x86.tables import requantization, table
 from intaglio.targets.c.kernels.x86.trained import trained
 from intaglio.targets.c.kernels.x86.transposed import transposed
 from intaglio.targets.c.network import (
+    AdditiveTables,
     Convolution,
     Pool,
     PRelu,
@@ -45,6 +47,7 @@ def _not_empty(kernel: Kernel) -> Callable[[Any, str, int], Implementation | Non
 
 
 KERNELS: Kernels = {
+    AdditiveTables: _not_empty(additive_tables),
     Convolution: _not_empty(_convolution),
     Pool: _not_empty(pool),
     PRelu: _not_empty(prelu),

@@ -20,8 +20,8 @@ def _scale(rng, channels, rows, low, kind):
 
 
 def branch(
-    rng, shift=2, low=-32, rows=64, channels=16, upscale=4, stages=1, depthwise=(), scales="factors",
-    least=-128,
+    rng, shift=2, low=-32, rows=64, channels=16, upscale=4, stages=1, depthwise=(),
+    scales="factors", least=-128,
 ):  # fmt: skip
     """One branch; ``depthwise``: which stages have such a layer."""
 
@@ -44,7 +44,9 @@ def branch(
     return Branch(shift, low, stem, tuple(made), up, scale())
 
 
-def rotating_network(seed=0, *, upscale=4, channels=16, lower=True, lower_depthwise=None, **options):
+def rotating_network(
+    seed=0, *, upscale=4, channels=16, lower=True, lower_depthwise=None, **options
+):
     """Two branches of six and two bits, or one; see :func:`branch`."""
     rng = np.random.default_rng(seed)
     shared = {"upscale": upscale, "channels": channels}
