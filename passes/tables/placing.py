@@ -93,7 +93,7 @@ class TableLayer:
     @property
     def channels(self) -> int:
         """Channels of the input."""
-        return self.branch.tables.shape[0] // math.prod(self.kernel) * self.group
+        return int(self.branch.tables.shape[0]) // math.prod(self.kernel) * self.group
 
     def channel_of(self, tap: int, group: int) -> int:
         """The channel that table ``tap`` reads for the outputs of a group."""
@@ -198,7 +198,7 @@ class _Placing:
         """A table layer on channels-first data."""
         name = str(product.node.name)
         tables = add_constant(self._graph, f"{name}_tables", branch.tables)
-        attributes = {
+        attributes: dict[str, int | list[int]] = {
             "kernel_shape": list(product.kernel),
             "strides": list(product.strides),
             "pads": list(product.pads),

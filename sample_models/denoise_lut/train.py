@@ -16,4 +16,4 @@ from sample_models.table_networks import train
 FILE = Path(__file__).resolve().parent / "denoise_lut.onnx"
 
 if __name__ == "__main__":
-    train(__doc__ or "", FILE, task="denoise", sigma=25)
+    train(__doc__ or "", FILE, 7_000, (), task="denoise", sigma=25)

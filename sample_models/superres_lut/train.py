@@ -19,8 +19,8 @@ if __name__ == "__main__":
     train(
         __doc__ or "",
         FILE,
-        18_000,
-        ("share=2", "shares=0.4,0.2,0.4"),
+        22_000,
+        ("shares=0.4,0.2,0.4",),
         task="superres",
         scale=4,
     )

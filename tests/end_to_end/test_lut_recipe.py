@@ -45,7 +45,14 @@ def looked_up(bundle):
     return [node.op_type for node in onnx.load(path).graph.node].count("AdditiveLut")
 
 
-@pytest.mark.parametrize(("split", "layers"), [("full", 4), ("6/2", 8), ("4/4", 8)])
+@pytest.mark.parametrize(
+    ("split", "layers"),
+    [
+        pytest.param("full", 4, marks=pytest.mark.long),
+        ("6/2", 8),
+        pytest.param("4/4", 8, marks=pytest.mark.long),
+    ],
+)
 def test_every_split_gives_the_bits_of_int8(split, layers, int8, tmp_path):
     bundle = convert(tmp_path / "b", sets={FORCE: True, SPLIT: split})
     assert {"onnx-integer", "c"} <= set(bundle.targets)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from intaglio.targets.c.images.rotations.plain_words import WIDE, outputs_of, plain_words
 from intaglio.targets.c.images.rotations.rounding import mean_function
 from intaglio.targets.c.images.rotations.rows import RowKernels, row_kernels
 from intaglio.transforms.table_networks.reference import TAPS, ReferenceNetwork
+
+#: The sums of more channels do not stay in registers.
+MOST_CHANNELS = 32
 
 
 def kernels(network: ReferenceNetwork) -> RowKernels:
     """The functions of plain C."""
     channels, cells = network.branches[0].channels, network.upscale**2
+    if channels % WIDE == 0 and channels <= MOST_CHANNELS:
+        return row_kernels(network, plain_words(channels, cells), outputs_of(cells), "")
     words = "\n\n".join(
         [
             mean_function("mean_of_taps", TAPS),

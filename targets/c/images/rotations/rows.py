@@ -44,7 +44,10 @@ def row_kernels(
     """
     channels, cells = network.branches[0].channels, network.upscale**2
     arrays: list[Array] = []
-    stems, points, depths, ups = [], [], [], []
+    stems: list[str] = []
+    points: list[str] = []
+    depths: list[str] = []
+    ups: list[str] = []
 
     def array(name: str, data: NDArray[Any] | None) -> str:
         if data is None:

@@ -31,7 +31,10 @@ def kernels(network: ReferenceNetwork) -> RowKernels | None:
     if not is_power(channels) or channels > MOST_CHANNELS:
         return None
     arrays: list[Array] = []
-    stems, points, depths, ups = [], [], [], []
+    stems: list[str] = []
+    points: list[str] = []
+    depths: list[str] = []
+    ups: list[str] = []
 
     def array(name: str, data: NDArray[Any]) -> str:
         arrays.append(Array(name, data))

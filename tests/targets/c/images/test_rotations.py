@@ -1,6 +1,7 @@
 """The emitted C of networks with rotations equals their definition, on every processor here."""
 
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from intaglio.targets.c.images.rotations.scaling import factors
 from intaglio.targets.c.images.rotations.turning import sub_pixels, taps
 from intaglio.targets.c.images.writing import write_images
 from intaglio.transforms.table_networks.arithmetic import mean_half_even
-from tests.targets.c.harness import runs_here
+from tests.targets.c.harness import FLAGS, runs_here
 from tests.targets.c.images.harness import build, check, picture
 from tests.targets.c.images.rotating_networks import branch, rotating_network
 
@@ -40,6 +41,7 @@ CASES = {
     "branches of two depths": {"stages": 3, "depthwise": (0, 2), "lower_depthwise": (1,)},
     "only below": {"stages": 2, "depthwise": (), "lower_depthwise": (0, 1), "scales": "none"},
     "24 channels": {"channels": 24, "stages": 2, "depthwise": (1,)},
+    "40 channels": {"channels": 40, "upscale": 1, "stages": 2, "depthwise": (0,)},
     "9 channels": {"channels": 9, "upscale": 3, "stages": 2, "depthwise": (0, 1)},
     "1 channel": {"channels": 1, "upscale": 1, "stages": 2, "depthwise": (0,)},
     "32 channels": {"channels": 32, "upscale": 2, "stages": 2, "depthwise": (1,)},
@@ -146,6 +148,22 @@ def test_turning(rotation):
     np.testing.assert_array_equal(found, window)
     cell = np.arange(9).reshape(3, 3)
     np.testing.assert_array_equal(sub_pixels(rotation, 3), np.rot90(cell, -rotation).reshape(-1))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_is_cpp_too(variant, tmp_path):
+    compiler = shutil.which("g++") or shutil.which("clang++")
+    if compiler is None:
+        pytest.skip("there is no C++ compiler")
+    network = rotating_network(stages=2, depthwise=(1,), scales="any")
+    for name, text in write_images(network, "net").files.items():
+        (tmp_path / name).write_text(text)
+    for name in ("net.c", "net_weights.c"):
+        subprocess.run(
+            [compiler, "-std=c++11", "-x", "c++", "-Wall", "-Wextra", "-Werror", *FLAGS[variant],
+             "-c", name, "-o", "out.o"],
+            cwd=tmp_path, check=True,
+        )  # fmt: skip
 
 
 def test_memory_stops_growing():
