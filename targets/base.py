@@ -66,8 +66,8 @@ class Artifact:
         role: ``model``, ``device``, ``server``, ``infer``, ``train_step``.
         target: Name of the target that wrote it.
         path: Path relative to the bundle folder, with forward slashes.
-        arithmetic: Profile (``tflm``, ``litert``, ``tosa-single``), ``float``, or ``source``: the bits
-            that the source gives.
+        arithmetic: Profile (``tflm``, ``litert``, ``tosa-single``), ``float``, or ``source``: the
+            bits that the source gives.
         sha256: Hash of the file's bytes, in hex.
         bytes: Size of the file.
         inputs: Inputs in order.

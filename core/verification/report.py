@@ -29,8 +29,8 @@ class PairResult:
         artifact: Name of the artifact (its target; with several roles ``role/target``).
         reference: Name of the artifact it was compared with, or ``source``.
         verdict: ``exact``, ``within N lsb``, ``different`` or ``failed``.
-        arithmetic: Arithmetic of the artifact: a profile, ``float``, or ``source`` (the bits that the
-            source gives).
+        arithmetic: Arithmetic of the artifact: a profile, ``float``, or ``source`` (the bits
+            that the source gives).
         must_be_exact: Whether both sides state the same exact arithmetic: a profile, or ``source``.
         max_error_lsb: Largest difference in least significant bits of the output.
         mismatch_fraction: Fraction of output values that differ.

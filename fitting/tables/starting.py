@@ -13,7 +13,7 @@ from torch import nn
 
 from intaglio.errors import InputError, RecipeError
 from intaglio.fitting.tables.centred_module import CentredModule
-from intaglio.fitting.tables.reference_module import BranchModule, ReferenceModule
+from intaglio.fitting.tables.reference_module import BranchModule, BranchStage, ReferenceModule
 from intaglio.passes.table_networks.read import read_network
 from intaglio.transforms.table_networks.centred import CentredNetwork
 from intaglio.transforms.table_networks.reference import Branch, ReferenceNetwork
@@ -100,6 +100,7 @@ def _start_branch(module: BranchModule, branch: Branch) -> None:
     _set_tables(module.stem, branch.stem)
     _set_scale(module.stem_scale, branch.stem_scale, branch.low)
     for learner, stage in zip(module.stages, branch.stages, strict=True):
+        assert isinstance(learner, BranchStage)
         _set_tables(learner.pointwise, stage.pointwise)
         _set_scale(learner.pointwise_scale, stage.pointwise_scale, branch.low)
         if stage.depthwise is not None:
