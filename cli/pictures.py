@@ -63,6 +63,8 @@ def _are_pictures(source: str, path: str) -> bool:
         return False
     from intaglio.plane_runner import takes_pictures
 
+    if not Path(path).exists():
+        raise InputError(f"there is no file {path}", remedy="give a bundle or a table network")
     if Path(source).is_dir() and not takes_pictures(path):
         raise InputError(
             f"{source} is a folder, and {path} is no table network, which takes pictures",

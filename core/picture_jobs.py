@@ -78,14 +78,15 @@ def _folder_jobs(folder: Path, out: Path) -> list[Job]:
         raise RecipeError(
             f"--output {out} is the folder of the pictures", remedy="choose another folder"
         )
-    inside = out.resolve()
+    # Results of an earlier run in a folder inside are no pictures of this one.
+    results = out.resolve() if folder.resolve() in out.resolve().parents else None
     files = [
         file
         for file in sorted(folder.rglob("*"))
         if file.suffix.lower() in SUFFIXES
         and file.is_file()
         and not any(part.startswith(".") for part in file.relative_to(folder).parts)
-        and inside not in file.resolve().parents
+        and results not in file.resolve().parents
     ]
     if not files:
         raise InputError(

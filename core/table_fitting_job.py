@@ -134,6 +134,7 @@ class FitJob:
         import torch
 
         from intaglio.fitting.image_pairs import CropSampler
+        from intaglio.fitting.tables.kernel import keep_large_buffers
         from intaglio.fitting.tables.learners import make_learner
         from intaglio.fitting.tables.loop import Fitting
         from intaglio.fitting.tables.validation import ValidationSet
@@ -143,8 +144,14 @@ class FitJob:
             told = self._told(minutes)
             found = self._agreed(place, told, resume)
             if found is not None and (facts := place.facts()) is not None:
+                if not (place.path / "model.onnx").is_file():
+                    raise InputError(
+                        f"the run in {place.path} is finished, and its model.onnx is gone",
+                        remedy="remove the folder, or give another --out",
+                    )
                 return FitReport(place.path, place.path / "model.onnx", facts, ())
             torch.set_num_threads(self.settings.threads)
+            keep_large_buffers()
             sampler = CropSampler(
                 self.learned,
                 self.settings.task,

@@ -33,7 +33,7 @@ def train(description: str, file: Path, steps: int, settings: Sequence[str], **t
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         out = chosen.out or Path(temporary) / "run"
-        intaglio.fit(
+        report = intaglio.fit(
             [chosen.data / folder for folder in FOLDERS],
             out,
             preset="medium",
@@ -43,4 +43,6 @@ def train(description: str, file: Path, steps: int, settings: Sequence[str], **t
             resume=out.exists(),
             **task,
         )
+        if report.interrupted:
+            raise SystemExit(130)
         shutil.copyfile(out / "model.onnx", file)

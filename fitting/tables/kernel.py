@@ -40,12 +40,15 @@ def _processor() -> str:
     return f"{platform.machine()} {platform.processor()} {flags}"
 
 
-def compile_kernel(folder: Path, flags: tuple[str, ...] = FLAGS) -> Path | None:
-    """Compile ``kernel.c`` into ``folder`` unless it is there.
+def compile_kernel(
+    folder: Path, flags: tuple[str, ...] = FLAGS, source: Path = _SOURCE
+) -> Path | None:
+    """Compile ``kernel.c`` or another file into ``folder`` unless it is there.
 
     Args:
         folder: Where the shared library goes; made if needed.
         flags: Flags for the compiler.
+        source: The C file.
 
     Returns:
         The library, or None without a compiler that can make it.
@@ -53,8 +56,8 @@ def compile_kernel(folder: Path, flags: tuple[str, ...] = FLAGS) -> Path | None:
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         return None
-    text = _SOURCE.read_bytes() + repr((compiler, flags, _processor())).encode()
-    library = folder / f"tables-{hashlib.sha256(text).hexdigest()[:20]}.so"
+    text = source.read_bytes() + repr((compiler, flags, _processor())).encode()
+    library = folder / f"{source.stem}-{hashlib.sha256(text).hexdigest()[:20]}.so"
     if library.exists():
         return library
     try:
@@ -63,7 +66,7 @@ def compile_kernel(folder: Path, flags: tuple[str, ...] = FLAGS) -> Path | None:
         handle, name = tempfile.mkstemp(suffix=".so", dir=folder)
         os.close(handle)
         partial = Path(name)
-        command = [compiler, *flags, "-o", str(partial), str(_SOURCE)]
+        command = [compiler, *flags, "-o", str(partial), str(source)]
         try:
             if subprocess.run(command, capture_output=True, check=False).returncode != 0:
                 return None
@@ -104,14 +107,19 @@ def load_library(path: Path) -> ctypes.CDLL | None:
 @functools.cache
 def kernel() -> ctypes.CDLL | None:
     """The kernel of this machine, or None without a compiler."""
-    path = compile_kernel(cache_folder())
+    path = compiled()
+    return None if path is None else load_library(path)
+
+
+def compiled(source: Path = _SOURCE) -> Path | None:
+    """The library of a C file of this package for this machine, or None without a compiler."""
+    path = compile_kernel(cache_folder(), source=source)
     if path is not None:
-        return load_library(path)
+        return path
     # A folder of our own in this process: one with a fixed name could be somebody else's.
     folder = tempfile.TemporaryDirectory(prefix="intaglio-", ignore_cleanup_errors=True)
     atexit.register(folder.cleanup)
-    path = compile_kernel(Path(folder.name))
-    return None if path is None else load_library(path)
+    return compile_kernel(Path(folder.name), source=source)
 
 
 def keep_large_buffers() -> bool:

@@ -32,7 +32,7 @@ def arguments(out, *more, steps=STEPS):
     return [
         "fit", "pictures", "--scale", "2", "--preset", "small", "--steps", str(steps), "--out", out,
         "--threads", "1", "--set", "crop=12", "--set", "margin=2", "--set", "batches=2",
-        "--set", "mixings=1", "--set", "checkpoint_every=20", "--set", "validations=2", *more,
+        "--set", "mixings=1", "--set", "share=1", "--set", "checkpoint_every=20", "--set", "validations=2", *more,
     ]  # fmt: skip
 
 

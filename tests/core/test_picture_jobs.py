@@ -99,3 +99,9 @@ def test_what_counts_as_pictures(tmp_path):
     assert is_pictures("x.PNG")
     assert is_pictures(Path("x.jpeg"))
     assert not is_pictures("x.npy")
+
+
+def test_results_may_go_above_the_pictures(tmp_path):
+    touch(tmp_path / "in", "a.png")
+    jobs = find_jobs(tmp_path / "in", tmp_path)
+    assert results(jobs, tmp_path) == {"a.png": "a.png"}

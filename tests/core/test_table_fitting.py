@@ -22,6 +22,7 @@ TINY = {
     "margin": 2,
     "batches": (2,),
     "mixings": 1,
+    "share": 1,
     "validations": 2,
     "checkpoint_every": 5,
 }

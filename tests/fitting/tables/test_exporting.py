@@ -25,7 +25,7 @@ from tests.fitting.tables.fit_pictures import named  # noqa: E402
 
 
 def fitted(task, name="small"):
-    settings = make_settings(task, name, 1, 1, 1, ("mixings=1",))
+    settings = make_settings(task, name, 1, 1, 1, ("mixings=1", "share=1"))
     module = make_learner(settings.structure, task, 1)
     return module, network_of(module)
 
