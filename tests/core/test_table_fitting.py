@@ -112,7 +112,7 @@ def test_an_interrupted_run_goes_on_to_the_same_model(tmp_path, pictures, whole)
         ({"steps": 9}, "steps"),
         ({"seed": 2}, "seed"),
         ({"settings": {**TINY, "rate": 0.1}}, "recipe"),
-        ({"settings": {**TINY, "channels": 16}}, "structure"),
+        ({"settings": {**TINY, "channels": 24}}, "structure"),
     ):
         with pytest.raises(RecipeError, match=f"otherwise.*{said}"):
             intaglio.fit(pictures, out, resume=True, **{**options, **change})
