@@ -156,10 +156,12 @@ class Fitting:
             "rate": round(self._schedule.rate(step - 1), 9),
             "seconds": round(self._seconds, 3),
         }
-        if not np.isfinite(line["loss"]):
+        # A weight that is no number need not reach the loss: integers are made of it on the way.
+        weights = self._module.parameters()
+        if not np.isfinite(line["loss"]) or not all(bool(w.isfinite().all()) for w in weights):
             raise RecipeError(
-                f"the loss is no number any more at step {step}",
-                remedy="give a lower rate: --set rate=0.1",
+                f"the loss or a weight is no number any more at step {step}",
+                remedy="begin again in another --out with a lower rate: --set rate=0.1",
             )
         self._loss_sum, self._loss_count = 0.0, 0
         if validate:
