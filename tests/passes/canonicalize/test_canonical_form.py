@@ -30,7 +30,9 @@ PASSES = (
     "fuse_pad",
     "fuse_activations",
 )
-SAMPLES = sorted((Path(__file__).parents[3] / "sample_models").glob("*/*.onnx"))
+FOLDER = Path(__file__).parents[3] / "sample_models"
+# Table networks hold integers already: nothing is canonicalized in them.
+SAMPLES = sorted(path for path in FOLDER.glob("*/*.onnx") if not path.stem.endswith("_lut"))
 GONE = {"BatchNormalization", "Constant", "Identity", "Dropout", "Abs", "Shape", "MatMul"}
 
 
