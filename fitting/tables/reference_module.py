@@ -239,7 +239,7 @@ class ReferenceModule(nn.Module):
 
     def network(self) -> ReferenceNetwork:
         """The integer network."""
-        branches = [branch.network() for branch in self.branches]  # type: ignore[operator]
+        branches = [branch.network() for branch in self.branches]
         return ReferenceNetwork(tuple(branches), self.upscale)
 
 

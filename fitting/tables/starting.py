@@ -80,7 +80,7 @@ def _start_centred(module: CentredModule, network: CentredNetwork) -> bool:
 
 def _start_reference(module: ReferenceModule, network: ReferenceNetwork) -> bool:
     """As :func:`_start_centred`."""
-    made = [branch.network() for branch in module.branches]  # type: ignore[operator]
+    made = [branch.network() for branch in module.branches]
     same = module.upscale == network.upscale and [_shapes(b) for b in made] == [
         _shapes(b) for b in network.branches
     ]
