@@ -112,30 +112,20 @@ def run_folder(
 
 
 def _summary(console: Console, found: PictureRun, out: str) -> None:
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("runtime", "planes"):
-        table.add_column(name)
-    for name in (
-        "threads",
-        "pictures",
-        "bad",
-        "megapixels written",
-        "seconds",
-        "in the network",
-        "megapixels/s",
-    ):
-        table.add_column(name, justify="right")
-    table.add_row(
-        found.runtime,
-        "luma" if found.luma else "red, green, blue",
-        str(found.threads),
-        f"{len(found.pictures):,}",
-        f"{len(found.bad):,}",
-        f"{found.megapixels:.3g}",
-        f"{found.seconds:.3g}",
-        f"{found.network_fraction:.0%}",
-        f"{found.megapixels_per_second:.3g}",
-    )
+    # A line a figure: in columns they would not fit a narrow terminal.
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for name, text in {
+        "runtime": found.runtime,
+        "planes": "luma" if found.luma else "red, green, blue",
+        "threads": str(found.threads),
+        "pictures": f"{len(found.pictures):,}",
+        "bad": f"{len(found.bad):,}",
+        "megapixels written": f"{found.megapixels:.3g}",
+        "seconds": f"{found.seconds:.3g}",
+        "in the network": f"{found.network_fraction:.0%}",
+        "megapixels/s": f"{found.megapixels_per_second:.3g}",
+    }.items():
+        table.add_row(name, text)
     console.print(table)
     noted = [picture for picture in found.pictures if picture.notes]
     for picture in noted[:_SHOWN_NOTES]:
