@@ -86,6 +86,55 @@ def inspect(
         str, typer.Argument(metavar="MODEL", help="An ONNX or TFLite file, or a bundle.")
     ],
     shape: Shapes = None,
+    split_points: Annotated[
+        bool,
+        typer.Option(
+            "--split-points",
+            help="Show where the model can be cut between a device and a server, and what each "
+            "cut costs.",
+        ),
+    ] = False,
+    calibration: Annotated[
+        str | None,
+        typer.Option(
+            "--calibration",
+            "-c",
+            metavar="DATA",
+            help="Samples to estimate the bytes of encoded features on; with --split-points.",
+        ),
+    ] = None,
+    bandwidth: Annotated[
+        str | None,
+        typer.Option(
+            "--bandwidth",
+            metavar="RATE",
+            help="From device to server, as in 500kbps or 10Mbit/s; with --split-points. "
+            "\\[default: 1Mbps]",
+        ),
+    ] = None,
+    device_gops: Annotated[
+        float | None,
+        typer.Option(
+            "--device-gops",
+            metavar="N",
+            help="Speed of the device in 10^9 operations a second; with --split-points. "
+            "\\[default: 1]",
+        ),
+    ] = None,
+    server_gops: Annotated[
+        float | None,
+        typer.Option(
+            "--server-gops",
+            metavar="N",
+            help="Speed of the server; with --split-points. \\[default: 100]",
+        ),
+    ] = None,
+    plot: Annotated[
+        str | None,
+        typer.Option(
+            "--plot", metavar="FILE", help="Draw the cuts as .svg or .png; with --split-points."
+        ),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -94,7 +143,17 @@ def inspect(
     with Output(as_json, quiet, debug) as output:
         from intaglio.cli.commands import run_inspect
 
-        run_inspect(output, model, shape or [])
+        run_inspect(
+            output,
+            model,
+            shape or [],
+            split_points=split_points,
+            calibration=calibration,
+            bandwidth=bandwidth,
+            device_gops=device_gops,
+            server_gops=server_gops,
+            plot=plot,
+        )
 
 
 @app.command()
@@ -161,6 +220,42 @@ def convert(
             "--force", help="Recipe lut: put tables in the place of layers where that does not pay."
         ),
     ] = False,
+    split_at: Annotated[
+        str | None,
+        typer.Option(
+            "--split-at",
+            metavar="NAME|A,B|auto",
+            help="Recipe split: the tensor or node to cut at, two of them, or auto (the least "
+            "time a sample). `intaglio inspect --split-points` lists them.",
+        ),
+    ] = None,
+    bandwidth: Annotated[
+        str | None,
+        typer.Option(
+            "--bandwidth",
+            metavar="1Mbps",
+            help="From device to server; with --split-at auto.",
+        ),
+    ] = None,
+    device_gops: Annotated[
+        float | None,
+        typer.Option(
+            "--device-gops",
+            help="Speed of the device in 10^9 operations a second; with --split-at auto.",
+        ),
+    ] = None,
+    server_gops: Annotated[
+        float | None,
+        typer.Option("--server-gops", help="Speed of the server; with --split-at auto."),
+    ] = None,
+    bits_per_element: Annotated[
+        float | None,
+        typer.Option(
+            "--bits-per-element",
+            help="Recipe split: bits that an element of the features may take; else as few as "
+            "the outputs allow.",
+        ),
+    ] = None,
     keep_steps: Annotated[
         bool, typer.Option("--keep-steps", help="Save the model after every step.")
     ] = False,
@@ -170,7 +265,7 @@ def convert(
 ) -> None:
     """Convert a model: write a bundle of integer-only artifacts."""
     with Output(as_json, quiet, debug) as output:
-        from intaglio.cli.commands import run_convert
+        from intaglio.cli.commands import run_convert, split_texts
 
         run_convert(
             output,
@@ -184,6 +279,14 @@ def convert(
                 *(setting or []),
                 *([f"io={io.value}"] if io else []),
                 *(["tables.substitute_convolutions.force=true"] if force else []),
+                *split_texts(
+                    recipe,
+                    at=split_at,
+                    bandwidth=bandwidth,
+                    device_gops=device_gops,
+                    server_gops=server_gops,
+                    bits_per_element=bits_per_element,
+                ),
             ],
             shapes=shape or [],
             plan=plan,
@@ -292,8 +395,8 @@ def run(
 ) -> None:
     """Run one artifact on arrays from a file, or a table network on pictures.
 
-    Pictures are PNG, JPEG or BMP files; results are PNG files. Those that cannot be read are named
-    and the rest is done (exit code 3).
+    Pictures are PNG, JPEG, BMP, TIFF, WebP or PPM files; results are PNG files. Those that cannot
+    be read are named and the rest is done (exit code 3).
     """
     with Output(as_json, quiet, debug) as output:
         from intaglio.cli.pictures import run_any

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from intaglio.running import (
     run_batched,
     write_outputs,
 )
+from intaglio.split_options import split_settings
 
 # Larger outputs are not printed as JSON values; --output writes them.
 _MOST_VALUES = 10_000
@@ -34,9 +36,44 @@ _MOST_VALUES = 10_000
 _TIMED_RUNS, _BOARD_RUNS = 100, 3
 
 
-def run_inspect(output: Output, path: str, shapes: Sequence[str]) -> None:
+def run_inspect(
+    output: Output,
+    path: str,
+    shapes: Sequence[str],
+    *,
+    split_points: bool = False,
+    calibration: str | None = None,
+    bandwidth: str | None = None,
+    device_gops: float | None = None,
+    server_gops: float | None = None,
+    plot: str | None = None,
+) -> None:
     """``intaglio inspect``."""
-    if (Path(path) / MANIFEST).is_file():
+    wanted = {
+        "--calibration": calibration,
+        "--bandwidth": bandwidth,
+        "--device-gops": device_gops,
+        "--server-gops": server_gops,
+        "--plot": plot,
+    }
+    for option, value in wanted.items():
+        if value is not None and not split_points:
+            raise RecipeError(
+                f"{option} has no meaning without --split-points",
+                remedy=f"leave {option} out, or add --split-points",
+            )
+    is_bundle = (Path(path) / MANIFEST).is_file()
+    if split_points:
+        if is_bundle:
+            raise RecipeError(
+                "--split-points looks at a model, and this is a bundle",
+                remedy="give the model that the bundle was made from",
+            )
+        link = {"bandwidth": bandwidth, "device_gops": device_gops, "server_gops": server_gops}
+        given = {name: value for name, value in link.items() if value is not None}
+        _inspect_split_points(output, path, shapes, calibration, plot, given)
+        return
+    if is_bundle:
         data = inspect_bundle(path)
         output.result(jsonable(data), lambda console: tables.bundle(console, data))
         return
@@ -44,6 +81,28 @@ def run_inspect(output: Output, path: str, shapes: Sequence[str]) -> None:
     for warning in found.warnings:
         output.warn(warning)
     output.result(jsonable(found.to_dict()), lambda console: tables.model(console, found))
+
+
+def _inspect_split_points(
+    output: Output,
+    path: str,
+    shapes: Sequence[str],
+    calibration: str | None,
+    plot: str | None,
+    link: Mapping[str, Any],
+) -> None:
+    from intaglio.report.split_points import check_plot_path, plot_split_points
+    from intaglio.split_points import find_split_points
+
+    if plot is not None:
+        check_plot_path(plot)
+    found = find_split_points(path, parse_shapes(shapes), calibration, **link)
+    if plot is not None:
+        plot_split_points(found, plot)
+    output.result(
+        jsonable({**found.to_dict(), "plot": plot}),
+        lambda console: tables.split_points(console, found, plot),
+    )
 
 
 def run_convert(
@@ -192,6 +251,19 @@ def run_list(output: Output, what: str) -> None:
     }[what]
     rows = describe()
     output.result(jsonable({what: rows}), lambda console: tables.listing(console, what, rows))
+
+
+def split_texts(recipe: str, **options: Any) -> list[str]:
+    """Options of a cut as ``--set`` texts; see :func:`intaglio.split_options.split_settings`.
+
+    Raises:
+        RecipeError: The recipe does not cut models, or the options contradict each other.
+    """
+    # What JSON quotes, TOML reads: a name stays a name, whatever it looks like.
+    return [
+        f"{name}={json.dumps(value, ensure_ascii=False)}"
+        for name, value in split_settings(recipe, **options).items()
+    ]
 
 
 def parse_shapes(texts: Sequence[str]) -> dict[str, list[int]]:

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 import intaglio
 from intaglio.bundle_files import jsonable
+from intaglio.cli.bars import step_bars
 from intaglio.cli.output import INTERRUPTED, Output
-from intaglio.progress import Progress, silent
 from intaglio.report.formatting import format_bytes
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-#: Told after every step: steps done, steps in all, loss, last validation's PSNR.
-Listener = Callable[[int, int, float, "float | None"], None]
-
-_SLOW = 0.98
-
 
 def run_fit(output: Output, folders: list[str], out: str, **options: Any) -> None:
     """``intaglio fit``: exit code 130 after an interrupt, with what resumes the run."""
-    with _bars(output) as (progress, listener):
+    with step_bars(output, "fit", _said) as (progress, listener):
         report = intaglio.fit(folders, out, progress=progress, listener=listener, **options)
     for warning in report.warnings:
         output.warn(warning)
@@ -40,47 +34,9 @@ def run_fit(output: Output, folders: list[str], out: str, **options: Any) -> Non
         raise typer.Exit(INTERRUPTED)
 
 
-@contextmanager
-def _bars(output: Output) -> Iterator[tuple[Progress, Listener | None]]:
-    """A bar of the steps with loss, PSNR and time left, where somebody looks."""
-    if output.quiet or not output.err.is_terminal:
-        yield silent, None
-        return
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        TaskID,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-    from rich.progress import Progress as Bars
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[said]}"),
-        TimeRemainingColumn(),
-    )
-    with Bars(*columns, console=output.err, transient=True) as drawn:
-        tasks: dict[str, TaskID] = {}
-        smooth = 0.0
-
-        def show(stage: str, done: int, total: int | None, said: str = "") -> None:
-            if stage not in tasks:
-                # One bar at a time: the stage before is over when the next one starts.
-                for task in tasks.values():
-                    drawn.update(task, visible=False)
-                tasks[stage] = drawn.add_task(stage, total=total, said=said)
-            drawn.update(tasks[stage], completed=done, total=total, said=said, visible=True)
-
-        def listen(done: int, total: int, loss: float, psnr: float | None) -> None:
-            nonlocal smooth
-            smooth = loss if not smooth else _SLOW * smooth + (1 - _SLOW) * loss
-            score = "" if psnr is None else f", {psnr:.2f} dB held out"
-            show("fit", done, total, f"loss {smooth:.2f}{score}")
-
-        yield show, listen
+def _said(loss: float, psnr: float | None) -> str:
+    score = "" if psnr is None else f", {psnr:.2f} dB held out"
+    return f"loss {loss:.2f}{score}"
 
 
 def _fitted(console: Console, report: intaglio.FitReport) -> None:

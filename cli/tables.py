@@ -13,6 +13,7 @@ from rich.table import Table
 
 from intaglio.benchmarking import BASELINES
 from intaglio.report.formatting import shorten
+from intaglio.report.split_points import describe_link
 from intaglio.report.tables_cost import tables_section
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from intaglio.benchmarking_boards import BoardBench
     from intaglio.bundle import Bundle
     from intaglio.inspection import Inspection
+    from intaglio.split_points import SplitPoints
     from intaglio.targets.base import TensorSpec
     from intaglio.verification.report import VerifyReport
 
@@ -60,6 +62,55 @@ def model(console: Console, found: Inspection) -> None:
         _table_network(console, found.table_network)
     if found.quantized:
         console.print("quantized already: its scales are kept, no calibration is needed")
+
+
+def split_points(console: Console, found: SplitPoints, plot: str | None) -> None:
+    """Prints where a model can be cut, and what each cut costs."""
+    if not found.points:
+        console.print(
+            "no tensor, and no two of them, lie on every way from the inputs to the outputs"
+        )
+    else:
+        encoded = ("encoded",) if found.samples else ()
+        columns = ("device MACs", "server MACs", "device RAM", "FP32", "int8", *encoded, "ms", "")
+        table = _table("cut", "shape", right=columns)
+        for point in found.points:
+            size = [] if point.encoded_bytes is None else [f"{point.encoded_bytes:,.0f}"]
+            marks = " ".join(
+                name for name, holds in (("best", point.best), ("front", point.pareto)) if holds
+            )
+            table.add_row(
+                "\n".join(escape(shorten(name, _NAME)) for name in point.values),
+                "\n".join(_shape(shape) for shape in point.shapes),
+                f"{point.device_macs:,}",
+                f"{point.server_macs:,}",
+                f"{point.device_peak_bytes:,}",
+                f"{point.float_bytes:,}",
+                f"{point.int8_bytes:,}",
+                *size,
+                f"{1000 * point.seconds:,.4g}",
+                marks,
+                style="bold green" if point.best else "bold" if point.pareto else None,
+            )
+        console.print(table)
+    sent = "as int8"
+    if found.samples:
+        sent = f"entropy coded (bytes estimated on {found.samples} samples)"
+    lines = [f"one sample: bytes, and ms when sent {sent} at {describe_link(found.link)}"]
+    if found.best is not None:
+        lines += [
+            "front: no other cut sends as few bytes after as little work of the device",
+            f"without a cut: {1000 * found.device_only_seconds:,.4g} ms on the device alone, "
+            f"{1000 * found.server_only_seconds:,.4g} ms on the server alone, its input sent as "
+            "bytes",
+            f"least time: --split-at '{found.best.name}'",
+        ]
+    if found.points and not found.samples:
+        lines.append("with --calibration DATA the bytes of encoded features are estimated")
+    if plot is not None:
+        lines.append(f"drawn in {plot}")
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def bundle(console: Console, data: Mapping[str, Any]) -> None:
@@ -169,12 +220,39 @@ def verification(console: Console, report: VerifyReport) -> None:
         for artifact, found in report.accuracy.items():
             table.add_row(artifact, *(_number(found.get(name), ".4g") for name in names))
         console.print(table)
+    if report.split is not None and report.traffic is not None:
+        _split(console, report.split, report.traffic)
     for warning in report.warnings:
         console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False)
     for failure in report.failures:
         console.print(f"failed: {failure}", style="bold red", markup=False, highlight=False)
     if report.ok:
         console.print("verified", style="bold green")
+
+
+def _split(console: Console, found: Mapping[str, Any], traffic: Mapping[str, float]) -> None:
+    """Prints what device and server exchange, beside other ways to send a sample."""
+    rows = found["rows"]
+    known = {"top1": "top-1", "psnr_db": "PSNR [dB]", "mse": "MSE", "agreement": "agreement"}
+    keys = [key for key in known if any(row["metrics"].get(key) is not None for row in rows)]
+    columns = ("bytes a sample", "× less than FP32", "× less than 8 bits")
+    table = _table("sent", right=(*columns, *(known[key] for key in keys)))
+    table.add_column("note", overflow="fold")
+    for row in rows:
+        numbers = [_number(row[key], ",.1f") for key in ("bytes", "ratio_fp32", "ratio_u8")]
+        metrics = [_number(row["metrics"].get(key), ".4g") for key in keys]
+        style = "bold" if row["name"].startswith("split") else None
+        table.add_row(escape(row["name"]), *numbers, *metrics, escape(row["note"]), style=style)
+    if rows:
+        console.print(table)
+    coders = " and ".join(found["frames"]["coders"])
+    console.print(
+        f"cut at {', '.join(found['cut'])}: a message of one sample has {traffic['bytes']:,.1f} "
+        f"bytes, {traffic['bits_per_element']:.3f} bits an element; coded by {coders}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 def outputs(console: Console, found: Mapping[str, NDArray[Any]], written: str | None) -> None:

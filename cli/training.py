@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,20 +10,17 @@ import typer
 
 import intaglio
 from intaglio.bundle_files import jsonable
-from intaglio.cli.bars import bars
+from intaglio.cli.bars import bars, step_bars
 from intaglio.cli.output import INTERRUPTED, Output
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-#: Told after every step: steps done, steps in all, loss, last accuracy.
-Listener = Callable[[int, int, float, "float | None"], None]
-
 
 def run_train(output: Output, folder: str, data: str, **options: Any) -> None:
     """``intaglio train``: exit code 130 after an interrupt, with what resumes the run."""
-    with _curve(output) as listener:
-        report = intaglio.train(folder, data, listener=listener, **options)
+    with step_bars(output, "train", _said) as (progress, listener):
+        report = intaglio.train(folder, data, progress=progress, listener=listener, **options)
     for warning in report.warnings:
         output.warn(warning)
     output.result(jsonable(report.to_dict()), lambda console: _trained(console, report))
@@ -55,38 +51,9 @@ def run_replay(output: Output, folder: str, transcript: str, out: str) -> None:
     )
 
 
-@contextmanager
-def _curve(output: Output) -> Iterator[Listener | None]:
-    """A bar of the steps with loss and accuracy, where somebody looks."""
-    if output.quiet or not output.err.is_terminal:
-        yield None
-        return
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("train"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.description}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=output.err, transient=True) as drawn:
-        task = drawn.add_task("", total=None)
-        smooth = 0.0
-
-        def listen(done: int, total: int, loss: float, accuracy: float | None) -> None:
-            nonlocal smooth
-            smooth = loss if not smooth else 0.95 * smooth + 0.05 * loss
-            score = "" if accuracy is None else f", {100 * accuracy:.2f} % right"
-            drawn.update(task, completed=done, total=total, description=f"loss {smooth:.3f}{score}")
-
-        yield listen
+def _said(loss: float, accuracy: float | None) -> str:
+    score = "" if accuracy is None else f", {100 * accuracy:.2f} % right"
+    return f"loss {loss:.3f}{score}"
 
 
 def _trained(console: Console, report: intaglio.TrainingReport) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from intaglio.conversion import convert
     from intaglio.inspection import inspect_model
     from intaglio.recipe import Recipe, load_recipe
+    from intaglio.split_session import SplitSession, open_split
     from intaglio.table_fitting import fit
     from intaglio.table_fitting_job import FitReport
     from intaglio.training import TrainingReport, replay, train
@@ -39,6 +40,7 @@ _LAZY = {
     "BundleSession": "intaglio.bundle:BundleSession",
     "FitReport": "intaglio.table_fitting_job:FitReport",
     "Recipe": "intaglio.recipe:Recipe",
+    "SplitSession": "intaglio.split_session:SplitSession",
     "TrainingReport": "intaglio.training:TrainingReport",
     "VerifyReport": "intaglio.verification.report:VerifyReport",
     "convert": "intaglio.conversion:convert",
@@ -46,6 +48,7 @@ _LAZY = {
     "inspect_model": "intaglio.inspection:inspect_model",
     "load": "intaglio.bundle:load",
     "load_recipe": "intaglio.recipe:load_recipe",
+    "open_split": "intaglio.split_session:open_split",
     "replay": "intaglio.training:replay",
     "train": "intaglio.training:train",
     "verify": "intaglio.verification.verify:verify_bundle",
@@ -62,6 +65,7 @@ __all__ = [
     "Recipe",
     "RecipeError",
     "Refusal",
+    "SplitSession",
     "ToolError",
     "TrainingReport",
     "UnsupportedError",
@@ -73,6 +77,7 @@ __all__ = [
     "inspect_model",
     "load",
     "load_recipe",
+    "open_split",
     "replay",
     "train",
     "verify",

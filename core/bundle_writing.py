@@ -31,6 +31,7 @@ from intaglio.passes.marks import PROFILE_KEY
 from intaglio.pipeline import StepRecord
 from intaglio.preparing import INFER, MODEL, Preparation, form_of, profile_of
 from intaglio.recipe import Recipe
+from intaglio.split_parts import UNSPLIT, Split, keep_split
 from intaglio.targets.base import SOURCE_ARITHMETIC, TABLES, Artifact, Target, TensorSpec
 from intaglio.targets.reading import is_tflite
 from intaglio.targets.training_files import write_training
@@ -62,6 +63,7 @@ class Contents:
         kept: Models after each step, with their file name stems.
         more: Further entries of the manifest.
         files: Further files by name.
+        split: What to keep of a cut, or None.
     """
 
     model: ir.Model
@@ -82,12 +84,16 @@ class Contents:
     kept: Sequence[tuple[str, ir.Model]] = ()
     more: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     files: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
+    split: Split | None = None
 
 
 def write_contents(work: Path, contents: Contents) -> None:
     """Writes the whole bundle into ``work``."""
     pairs = contents.preparation.targets
     artifacts = [artifact for target, ready in pairs for artifact in target.emit(ready, work)]
+    if contents.split is not None:
+        profile = profile_of(contents.recipe, contents.targets)
+        artifacts.append(keep_split(work, contents.split, profile))
     if contents.reference is not None:
         exact = form_of(contents.model) == TABLES
         artifacts.append(_write_reference(work, contents.reference, exact))
@@ -211,9 +217,10 @@ def _keep_original(work: Path, contents: Contents) -> list[Artifact]:
     kinds = {spec.dtype for spec in specs if spec.scale is not None}
     # Kernels of old uint8 files round ties of averages in another way than those of int8 files.
     exact = bool(kinds) and "uint8" not in kinds
+    role = MODEL if contents.preparation.training is None else INFER
     return [
         Artifact(
-            role=MODEL if contents.preparation.training is None else INFER,
+            role=role if contents.split is None else UNSPLIT,
             target=ORIGINAL_TARGET,
             path=path.relative_to(work).as_posix(),
             arithmetic=profile_of(contents.recipe, contents.targets) if exact else "float",

@@ -25,12 +25,23 @@ from intaglio.progress import Progress, silent
 from intaglio.recipe import Recipe, load_recipe
 from intaglio.registry import load_target, suggest
 from intaglio.settings import apply_settings, build_target_config, check_options, data_options
+from intaglio.split_options import splits
+from intaglio.split_parts import (
+    FOLD,
+    Split,
+    UncutModel,
+    describe_split,
+    require_split_targets,
+    require_whole,
+    settle_codec,
+)
 from intaglio.table_networks import (
     MANIFEST_KEY,
     describe_network,
     left_alone,
     open_table_network,
     require_plain_arguments,
+    require_plain_settings,
     require_table_targets,
 )
 from intaglio.targets.base import Target, TensorSpec
@@ -126,6 +137,7 @@ def convert(
     opened = [load_target(name) for name in _names(base.targets if targets is None else targets)]
     chosen = _choose_recipe(base, sets, opened)
     require_training_targets(chosen, opened)
+    require_split_targets(chosen, opened, calibration is not None or random_calibration)
     opened = [_configured(target, chosen) for target in opened]
     opened_plan = None if plan is None else read_plan(Path(plan))
     listen("read", 0, None)
@@ -137,7 +149,10 @@ def convert(
     def keep(stem: str, after: ir.Model) -> None:
         kept.append((stem, after.clone(deep_copy=True)))
 
+    uncut = UncutModel(chosen, keep if keep_steps else None)
     if job.table_network is not None:
+        require_whole(chosen)
+        require_plain_settings(base, chosen, keep_steps)
         result = left_alone(job.model, chosen)
     else:
         result = run_recipe(
@@ -148,13 +163,14 @@ def convert(
             plan=job.plan,
             plan_origin=job.plan_origin,
             progress=listen,
-            keep=keep if keep_steps else None,
+            keep=uncut if splits(chosen) else keep if keep_steps else None,
         )
+    split = settle_codec(result.model, uncut.model, job.source["sha256"])
     name = job.path.stem
     preparation = prepare_targets(
         result.model, chosen, opened, name, listen, keep if keep_steps else None
     )
-    contents = _contents(job, result, preparation, kept)
+    contents = _contents(job, result, preparation, kept, split)
     listen("write", 0, None)
     with replacing(folder) as work:
         write_contents(work, contents)
@@ -193,6 +209,7 @@ def _choose_recipe(
     from intaglio.transforms.profiles import PROFILES
 
     passes = [name for target in targets for name in target.prepare]
+    passes += [FOLD] if splits(base) else []
     chosen = apply_settings(base, sets, passes, [target.name for target in targets])
     check_options(chosen, passes)
     if chosen.profile not in PROFILES:
@@ -355,9 +372,14 @@ def _contents(
     result: PipelineResult,
     preparation: Preparation,
     kept: Sequence[tuple[str, ir.Model]],
+    split: Split | None,
 ) -> Contents:
     """What the bundle is to hold."""
     records = (*result.records, *preparation.records)
+    facts = facts_of(records)
+    more = {} if job.table_network is None else {MANIFEST_KEY: dict(job.table_network)}
+    if split is not None:
+        more.update(describe_split(split, facts))
     bundle = job.recipe.bundle
     keeps_samples = job.data is not None and bundle.samples
     return Contents(
@@ -372,10 +394,11 @@ def _contents(
         targets=job.targets,
         preparation=preparation,
         records=records,
-        facts=facts_of(records),
+        facts=facts,
         calibration=job.calibration,
         samples=samples_of(job.data, bundle.samples) if keeps_samples and job.data else None,
         plan=result.plan,
         kept=kept,
-        more={} if job.table_network is None else {MANIFEST_KEY: dict(job.table_network)},
+        more=more,
+        split=split,
     )

@@ -13,6 +13,7 @@ import onnx_ir as ir
 
 from intaglio.border import border_quantization, border_specs
 from intaglio.bundle import load
+from intaglio.passes.macs import count_macs, dimensions
 from intaglio.passes.marks import is_quantized, reading_warnings
 from intaglio.passes.provenance import source_name
 from intaglio.table_networks import describe_network, open_table_network
@@ -174,30 +175,6 @@ def inspect_bundle(path: str | Path) -> dict[str, Any]:
     }
 
 
-def count_macs(node: ir.Node) -> int | None:
-    """Multiply-accumulates of one run of a node, 0 for operators without products of weights.
-
-    Args:
-        node: A standard ONNX node with known shapes.
-
-    Returns:
-        The count, None where a dimension is not known; a symbolic first dimension counts as 1.
-    """
-    if node.op_type not in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
-        return 0
-    left, right, out = node.inputs[0], node.inputs[1], node.outputs[0]
-    left_dims, right_dims, out_dims = (_dimensions(v) for v in (left, right, out))
-    if left_dims is None or right_dims is None or out_dims is None:
-        return None
-    if node.op_type == "Conv":
-        return math.prod(out_dims) * math.prod(right_dims[1:])
-    if node.op_type == "ConvTranspose":
-        return math.prod(left_dims) * math.prod(right_dims[1:])
-    transposed = node.attributes.get_int("transA", 0) if node.op_type == "Gemm" else 0
-    inner = left_dims[0] if transposed else left_dims[-1]
-    return math.prod(out_dims) * inner
-
-
 def _layer(node: ir.Node) -> LayerInfo:
     constants = {
         id(v): v.const_value for v in node.inputs if v is not None and v.const_value is not None
@@ -215,22 +192,8 @@ def _layer(node: ir.Node) -> LayerInfo:
     )
 
 
-def _dimensions(value: ir.Value | None) -> list[int] | None:
-    if value is None or value.shape is None:
-        return None
-    dims: list[int] = []
-    for index, dim in enumerate(value.shape):
-        if isinstance(dim, int):
-            dims.append(dim)
-        elif index == 0:
-            dims.append(1)
-        else:
-            return None
-    return dims
-
-
 def _bytes(value: ir.Value) -> int | None:
-    dims = _dimensions(value)
+    dims = dimensions(value)
     if dims is None or value.dtype is None:
         return None
     return math.ceil(math.prod(dims) * value.dtype.itemsize)

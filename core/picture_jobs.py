@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from intaglio.errors import InputError, RecipeError
-from intaglio.pictures import SUFFIXES
+from intaglio.fitting.picture_files import KINDS, find_pictures, named_like_picture
 
 _WRITTEN = ".png"
 
@@ -29,7 +29,7 @@ class Job:
 def is_pictures(path: str | Path) -> bool:
     """Whether ``path`` is a folder, or named like a picture."""
     place = Path(path)
-    return place.is_dir() or place.suffix.lower() in SUFFIXES
+    return place.is_dir() or named_like_picture(place)
 
 
 def find_jobs(source: str | Path, out: str | Path) -> list[Job]:
@@ -69,7 +69,7 @@ def find_jobs(source: str | Path, out: str | Path) -> list[Job]:
 def _folder_jobs(folder: Path, out: Path) -> list[Job]:
     if out.exists() and not out.is_dir():
         raise RecipeError(f"--output {out} is a file", remedy="name a folder for the results")
-    if out.suffix.lower() in SUFFIXES and not out.exists():
+    if named_like_picture(out) and not out.exists():
         raise RecipeError(
             f"--output {out} is named like a picture, and --input {folder} is a folder",
             remedy="name a folder for the results",
@@ -80,18 +80,9 @@ def _folder_jobs(folder: Path, out: Path) -> list[Job]:
         )
     # Results of an earlier run in a folder inside are no pictures of this one.
     results = out.resolve() if folder.resolve() in out.resolve().parents else None
-    files = [
-        file
-        for file in sorted(folder.rglob("*"))
-        if file.suffix.lower() in SUFFIXES
-        and file.is_file()
-        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
-        and results not in file.resolve().parents
-    ]
+    files = [file for file in find_pictures(folder) if results not in file.resolve().parents]
     if not files:
-        raise InputError(
-            f"there is no picture in {folder}", remedy=f"{', '.join(SUFFIXES)} are read"
-        )
+        raise InputError(f"there is no picture in {folder}", remedy=f"{KINDS} are read")
     names = _result_names([file.relative_to(folder) for file in files])
     return [
         Job(file.relative_to(folder).as_posix(), file, out / name)

@@ -7,7 +7,6 @@ the color differences enlarged by bicubic interpolation. Transparency is always 
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -19,9 +18,11 @@ from numpy.typing import NDArray
 
 from intaglio.bundle_files import cannot_write
 from intaglio.errors import InputError, RecipeError
+from intaglio.fitting.picture_files import Picture, read_picture
 from intaglio.picture_jobs import Job, find_jobs
-from intaglio.pictures import Picture, read_picture, write_picture
+from intaglio.pictures import write_picture
 from intaglio.plane_runner import PlaneRunner, open_planes
+from intaglio.processors import processors
 from intaglio.progress import Progress, silent
 from intaglio.transforms.images.bicubic import resize_bicubic
 from intaglio.transforms.images.color import (
@@ -157,13 +158,6 @@ def run_pictures(
         tuple(sorted(bad)),
         time.perf_counter() - start,
     )
-
-
-def processors() -> int:
-    """Processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def process(picture: Picture, run: Callable[[Plane], Plane], luma: bool = False) -> Picture:

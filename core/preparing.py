@@ -2,7 +2,9 @@
 
 Most recipes give one role, ``model``. One that trains gives two: ``infer``, the integer graph with
 the weights at hand, and ``train_step``, the same graph in the forward form
-(:mod:`intaglio.passes.train.build_forward`) and what the target makes of that.
+(:mod:`intaglio.passes.train.build_forward`) and what the target makes of that. One that cuts the
+model in two gives ``device`` and ``server``; every target emits the device's part, and
+``onnx-integer`` the server's, whether it was asked for or not.
 """
 
 from __future__ import annotations
@@ -18,11 +20,14 @@ from numpy.typing import NDArray
 from intaglio.border import border_quantization, border_specs
 from intaglio.errors import InternalError, RecipeError, Refusal, UnsupportedError
 from intaglio.passes.marks import is_integer, is_quantized, is_tabulated
+from intaglio.passes.split.marks import get_wire
 from intaglio.passes.table_networks.read import is_table_network
 from intaglio.passes.train.build_forward import LOGITS, read_specification
 from intaglio.pipeline import StepRecord, prepare_for_target, tabulates, target_options
 from intaglio.progress import Progress
 from intaglio.recipe import Recipe
+from intaglio.registry import load_target
+from intaglio.split_parts import DEVICE, FOLD, SERVER, SERVER_TARGET, is_split
 from intaglio.targets.base import TABLES, Prepared, Target, TensorSpec
 from intaglio.targets.training_files import Training
 from intaglio.training_border import step_inputs, step_outputs, target_spec
@@ -123,6 +128,7 @@ def prepare_targets(
             f"recipe {recipe.name} found nothing to train in the model",
             remedy="convert a float model with Conv, Gemm or MatMul layers",
         )
+    cut = is_split(model)
     preparer = _Preparer(model, recipe, profile_of(recipe, targets), name, progress, keep)
     prepared: list[tuple[Target, Prepared]] = []
     refused: list[Refusal] = []
@@ -139,8 +145,17 @@ def prepare_targets(
                 f"{recipe.name} makes an integer one",
                 remedy="leave this target out",
             )
-        ready = preparer.step(target) if step else preparer.model(target)
+        if cut:
+            roles = (DEVICE, SERVER) if target.name == SERVER_TARGET else (DEVICE,)
+            ready = preparer.parts(target, roles)
+        else:
+            ready = preparer.step(target) if step else preparer.model(target)
         refused += _labelled(target.check(ready), target.name, len(targets) > 1)
+        prepared.append((target, ready))
+    if cut and SERVER_TARGET not in {target.name for target in targets}:
+        target = load_target(SERVER_TARGET)
+        ready = preparer.parts(target, (SERVER,))
+        refused += _labelled(target.check(ready), target.name, True)
         prepared.append((target, ready))
     if refused:
         count = f"{len(refused)} things in the model are"
@@ -234,6 +249,22 @@ class _Preparer:
             parameters=training.weights,
         )
 
+    def parts(self, target: Target, roles: Sequence[str]) -> Prepared:
+        """Parts of a model that is cut in two."""
+        from intaglio.passes.split.extract import extract
+
+        wire = set(get_wire(self._model) or ())
+        halves = extract(self._copy())
+        models = {role: halves[role] for role in roles}
+        for role, model in models.items():
+            self._run(model, (FOLD, *target.prepare), f"{target.name} {role}")
+        prepared = self._prepared(target, models)
+        return dataclasses.replace(
+            prepared,
+            inputs={role: _plain(specs, wire) for role, specs in prepared.inputs.items()},
+            outputs={role: _plain(specs, wire) for role, specs in prepared.outputs.items()},
+        )
+
     def _copy(self) -> ir.Model:
         return self._model.clone(deep_copy=True)
 
@@ -271,6 +302,14 @@ class _Preparer:
             outputs=tuple(self._specs(outputs)),
             target=target_spec(specification, self._specs([logits])[0]),
         )
+
+
+def _plain(specs: Sequence[TensorSpec], wire: set[str]) -> tuple[TensorSpec, ...]:
+    """The specs, with codes as the plain integers that they are."""
+    return tuple(
+        dataclasses.replace(spec, scale=None, zero_point=None) if spec.name in wire else spec
+        for spec in specs
+    )
 
 
 def _names(specs: Sequence[TensorSpec]) -> set[str]:

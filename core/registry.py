@@ -48,6 +48,10 @@ PASSES: Mapping[str, str] = {
     "quantize.insert_qdq": "intaglio.passes.quantize.insert_qdq:InsertQdq",
     "lower.shift_unsigned": "intaglio.passes.lower.shift_unsigned:ShiftUnsigned",
     "lower.to_integer": "intaglio.passes.lower.to_integer:ToInteger",
+    "calibrate.choose_cut": "intaglio.fitting.choose_cut:ChooseCut",
+    "calibrate.fit_codec": "intaglio.fitting.fit_codec:FitCodec",
+    "split.insert_codec": "intaglio.passes.split.insert_codec:InsertCodec",
+    "split.fold_permutation": "intaglio.passes.split.fold_permutation:FoldPermutation",
     "tables.tabulate_regions": "intaglio.passes.tables.tabulate_regions:TabulateRegions",
     "tables.substitute_convolutions": (
         "intaglio.passes.tables.substitute_convolutions:SubstituteConvolutions"

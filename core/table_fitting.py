@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from intaglio.errors import OutputError, RecipeError
+from intaglio.fitting.listener import Listener
+from intaglio.processors import processors
 from intaglio.progress import Progress, silent
-from intaglio.table_fitting_job import FitJob, FitReport, Listener
+from intaglio.table_fitting_job import FitJob, FitReport
 
 if TYPE_CHECKING:
     from intaglio.fitting.tables.run_folder import RunFolder
@@ -57,7 +58,8 @@ def fit(
         validation: Folder of pictures to validate on; else some of ``data`` are held out.
         teacher: ONNX model to imitate, besides the truth.
         start: Network to begin with, the ``model.onnx`` of an earlier run; else random weights.
-        threads: Threads that compute; None for as many as there are processors.
+        threads: Threads that compute; None for as many as there are processors that
+            this process may use; a run that is resumed keeps its number.
         settings: Changes of the preset: values by name, or texts ``name=value``.
         resume: Go on with an interrupted run.
         progress: Listener for stages.
@@ -82,7 +84,7 @@ def fit(
     if minutes is not None and not 0 < minutes <= 100_000:
         raise RecipeError(f"--minutes is {minutes:g}", remedy="give more than 0")
     asked = steps or (STEPS if minutes is None else 0)
-    count = threads if threads is not None else (os.cpu_count() or 1)
+    count = threads if threads is not None else processors()
     told = make_settings(wanted, preset, asked, seed, count, settings)
     require_torch()
     listen = progress or silent
@@ -91,6 +93,8 @@ def fit(
     job = FitJob.open(told, [Path(f) for f in folders], validation, teacher, start)
     place = _open_folder(Path(out))
     try:
+        if threads is None and resume:
+            job.keep_threads(place)
         return job.run(place, minutes, resume, listen, listener)
     finally:
         place.close()
@@ -115,10 +119,4 @@ def _open_folder(path: Path) -> RunFolder:
 
     if path.exists() and not path.is_dir():
         raise OutputError(f"--out {path} is a file", remedy="choose another folder with --out")
-    try:
-        return RunFolder(path.resolve())
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror or error}",
-            remedy="check the path, its permissions and free space, or choose another --out",
-        ) from error
+    return RunFolder(path.resolve())

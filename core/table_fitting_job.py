@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from intaglio.errors import InputError, RecipeError
+from intaglio.fitting.listener import Listener
 from intaglio.progress import Progress
 
 if TYPE_CHECKING:
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from intaglio.fitting.tables.settings import FitSettings
     from intaglio.fitting.tables.teacher import Teacher
     from intaglio.fitting.tables.validation import ValidationSet
-
-#: Told after every step: steps done, steps in all, loss, last validation's PSNR.
-Listener = Callable[[int, int, float, "float | None"], None]
 
 _BAD_SHOWN = 5
 #: PSNR in dB below which a teacher hardly does what it should.
@@ -109,6 +107,16 @@ class FitJob:
             learned, held_out = images.images, others.images
         teacher_path, start_path = _file(teacher, "teacher"), _file(start, "network")
         return cls(settings, images, learned, held_out, teacher_path, start_path, warnings)
+
+    def keep_threads(self, place: RunFolder) -> None:
+        """Takes as many threads as the run in a folder began with, which decide its bits.
+
+        Raises:
+            InputError: The folder's run is damaged.
+        """
+        threads = (place.told() or {}).get("threads")
+        if isinstance(threads, int) and threads > 0:
+            self.settings = dataclasses.replace(self.settings, threads=threads)
 
     def run(
         self,
@@ -341,12 +349,10 @@ def _fingerprint(images: Sequence[NamedImage]) -> str:
 def _bad_files(images: ImageSet) -> list[str]:
     if not images.bad:
         return []
-    shown = "; ".join(reason for _, reason in images.bad[:_BAD_SHOWN])
+    shown = "; ".join(f"{name} {reason}" for name, reason in images.bad[:_BAD_SHOWN])
     more = len(images.bad) - _BAD_SHOWN
-    return [
-        f"{len(images.bad)} files are no readable pictures and are left out: {shown}"
-        + (f"; and {more} more" if more > 0 else "")
-    ]
+    count = "a picture is" if len(images.bad) == 1 else f"{len(images.bad)} pictures are"
+    return [f"{count} left out: {shown}" + (f"; and {more} more" if more > 0 else "")]
 
 
 def _last_psnr(outcome: FitOutcome) -> float | None:

@@ -99,6 +99,57 @@ def require_plain_arguments(
     return found
 
 
+def require_plain_settings(recipe: Recipe, chosen: Recipe, keep_steps: bool) -> None:
+    """Refuses options that cannot change anything about a table network.
+
+    Args:
+        recipe: The recipe as it is called or stands in its file.
+        chosen: The same with the user's options set.
+        keep_steps: Whether the model behind every step is asked for.
+
+    Raises:
+        RecipeError: An option would have no effect.
+    """
+    if chosen.io != "integer":
+        raise RecipeError(
+            f"io={chosen.io} has no effect on a table network, which takes and gives bytes",
+            remedy="leave io out",
+        )
+    options = _changed(recipe, chosen)
+    if options:
+        raise RecipeError(
+            f"{', '.join(options)} {'has' if len(options) == 1 else 'have'} no effect: "
+            f"{_LEFT_ALONE}",
+            remedy="leave it out; the options of a table network are those of `intaglio fit`",
+        )
+    if keep_steps:
+        raise RecipeError(
+            f"there are no steps to keep: {_LEFT_ALONE}", remedy="leave --keep-steps out"
+        )
+
+
+def _changed(recipe: Recipe, chosen: Recipe) -> list[str]:
+    """Names of the options that differ, those left out that also count for a table network."""
+    found = ["profile"] if recipe.profile != chosen.profile else []
+    for before, after in zip(recipe.steps, chosen.steps, strict=True):
+        found += _differing(f"{after.pass_name}.", before.options, after.options)
+        if before.enabled != after.enabled:
+            found.append(f"{after.pass_name}.enabled")
+    found += _differing("data.", recipe.data, chosen.data)
+    if recipe.bundle.samples != chosen.bundle.samples:
+        found.append("bundle.samples")
+    for name, options in chosen.prepare.items():
+        found += _differing(f"{name}.", recipe.prepare.get(name, {}), options)
+    # Of the options of target c, only where its working memory lies means nothing here.
+    memory = [table.target.get("c", {}).get("memory") for table in (recipe, chosen)]
+    return [*found, "c.memory"] if memory[0] != memory[1] else found
+
+
+def _differing(prefix: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    absent = object()
+    return [prefix + key for key in after if before.get(key, absent) != after[key]]
+
+
 def left_alone(model: ir.Model, recipe: Recipe) -> PipelineResult:
     """What a recipe makes of a table network: nothing, and says so for every step."""
     return PipelineResult(

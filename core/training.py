@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from intaglio.adapted import export_adapted
 from intaglio.bundle import Bundle, check_output, load
 from intaglio.errors import InputError, OutputError, RecipeError, ToolError
+from intaglio.fitting.listener import Listener
 from intaglio.passes.train.step_sizes import smallest_gradient
 from intaglio.preparing import TRAIN_STEP
 from intaglio.progress import Progress, silent
@@ -97,7 +98,7 @@ def train(
     resume: bool = False,
     transcript: str | Path | None = None,
     progress: Progress | None = None,
-    listener: Callable[[int, int, float, float | None], None] | None = None,
+    listener: Listener | None = None,
 ) -> TrainingReport:
     """Trains the model of a bundle and writes the adapted one as a bundle of its own.
 
@@ -298,7 +299,7 @@ def _begin(
         "weights": digest(training.specification, training.weights),
         "data": fingerprint(*arrays),
     }
-    found = place.started()
+    found = place.told()
     before = None if found is None else place.transcript()
     done = 0 if before is None else before.steps
     if found is None or (not done and not resume):
@@ -341,7 +342,7 @@ def _open(bundle: Bundle, target: str | None, runtime: str | None) -> Stepper:
     return open_stepper(bundle, known[-1], runtime)
 
 
-def _forward(progress: Progress) -> Callable[[int, int, float, float | None], None]:
+def _forward(progress: Progress) -> Listener:
     return lambda done, total, loss, accuracy: progress("train", done, total)
 
 

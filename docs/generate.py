@@ -50,10 +50,11 @@ _END = "<!-- end of generated: {} -->"
 _GROUPS = {
     "canonicalize": "The same function in fewer, simpler operators.",
     "quantize": "Decide how tensors are quantized, and write it into the graph.",
-    "calibrate": "Need calibration data: they run the float model on it.",
+    "calibrate": "Need calibration data: they run the model on it.",
     "train": "Which layers train on the device, what a training step does, and its graph.",
     "lower": "Run by targets, after the recipe: from the quantized form to integers.",
     "tables": "Find look-up tables, put them in the place of products, and make them smaller.",
+    "split": "Put the codec of a cut into the graph, and cut it in two.",
     "layout": "Run by targets that want channels last.",
 }
 

@@ -7,21 +7,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from intaglio.errors import InputError
+from intaglio.fitting.picture_files import KINDS, REDUCED, find_pictures, read_picture
 
-#: Endings of the files that are tried; others are passed over in silence.
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 #: Bytes of decoded pictures that are held at most.
 LIMIT = 8 << 30
 #: Pictures that :func:`split_images` keeps for validation, about.
 VALIDATION = 20
-
-# Modes of PIL with 8 bits or fewer a value, which become R, G, B without loss of range.
-_MODES = frozenset(
-    {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"}
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +36,7 @@ class ImageSet:
 
     Attributes:
         images: In the order of their names.
-        bad: Name and reason of each file that is no readable picture.
+        bad: Name and reason of each file that is no readable picture; a sentence together.
     """
 
     images: tuple[NamedImage, ...]
@@ -73,7 +66,7 @@ def load_images(*folders: Path, limit: int = LIMIT) -> ImageSet:
             try:
                 pixels = read_planes(file)
             except InputError as error:
-                bad.append((name, error.message))
+                bad.append((name, error.message.removeprefix(f"{file} ")))
                 continue
             size += pixels.nbytes
             if size > limit:
@@ -85,10 +78,10 @@ def load_images(*folders: Path, limit: int = LIMIT) -> ImageSet:
             images.append(NamedImage(name, pixels))
     if not images:
         where = ", ".join(map(str, folders))
-        reasons = "".join(f"\n  - {name}: {reason}" for name, reason in bad[:5])
+        reasons = "".join(f"\n  - {name} {reason}" for name, reason in bad[:5])
         raise InputError(
             f"no readable picture in {where}{reasons}",
-            remedy=f"give a folder of pictures ({', '.join(sorted(SUFFIXES))})",
+            remedy=f"give a folder of pictures; {KINDS} are read",
         )
     return ImageSet(tuple(sorted(images, key=lambda image: image.name)), tuple(bad))
 
@@ -99,19 +92,13 @@ def read_planes(file: Path) -> NDArray[np.uint8]:
     Raises:
         InputError: It is no picture, is damaged, or has more than 8 bits a value.
     """
-    try:
-        with Image.open(file) as opened:
-            if opened.mode not in _MODES:
-                raise InputError(
-                    f"{file.name} has pixels of mode {opened.mode}", remedy="convert it to 8 bits"
-                )
-            pixels = np.asarray(opened.convert("RGB"))
-    # A damaged file can make a decoder raise almost anything.
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+    picture = read_picture(file)
+    if REDUCED in picture.notes:
         raise InputError(
-            f"{file.name} is not a readable picture: {error}", remedy="remove it"
-        ) from error
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+            f"{file} has 16 bits a value, and networks learn from 8", remedy="convert it to 8 bits"
+        )
+    height, width = picture.size
+    return np.ascontiguousarray(np.broadcast_to(picture.planes, (3, height, width)))
 
 
 def split_images(
@@ -141,5 +128,4 @@ def split_images(
 def _files_in(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder", remedy="give a folder of pictures")
-    found = (file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
-    return sorted(file for file in found if file.is_file())
+    return find_pictures(folder)

@@ -19,12 +19,13 @@ from intaglio.report.formatting import (
 )
 from intaglio.report.npu import npu_sections
 from intaglio.report.sizes import layer_sizes
+from intaglio.report.split import split_cards, split_section
 from intaglio.report.table_network import TABLE_NETWORK, table_network_cards
 from intaglio.report.tables_cost import tables_section
 from intaglio.report.training import training_section
 from intaglio.verification.comparison import OUTERMOST_LSB
 from intaglio.verification.layers import LOW_SQNR_DB, SATURATED_FRACTION
-from intaglio.verification.report import SOURCE
+from intaglio.verification.report import SOURCE, UNSPLIT
 
 Json = Mapping[str, Any]
 
@@ -81,6 +82,7 @@ def build_context(
         "npu": npu_sections(folder, artifacts),
         "c_code": c_sections(folder, artifacts),
         "training": training_section(manifest.get("adapted")),
+        "split": split_section(folder, manifest, evidence["steps"], verify),
         "tables_cost": tables_section(evidence["steps"]),
         "sizes": sizes,
         "size_chart": _size_chart(sizes),
@@ -117,14 +119,15 @@ def _cards(
             {
                 "title": "Size",
                 "value": format_bytes(golden["bytes"]),
-                "note": f"{golden['target']}, from {format_bytes(before)} in float",
+                "note": f"{_named(golden)}, from {format_bytes(before)} in float",
             }
         )
     if TABLE_NETWORK in manifest:
         cards = table_network_cards(manifest[TABLE_NETWORK])
+    cards += split_cards(manifest, verify)
     if verify is None:
         return cards
-    exact = [pair for pair in verify["pairs"] if pair["reference"] != SOURCE]
+    exact = [pair for pair in verify["pairs"] if pair["reference"] not in (SOURCE, UNSPLIT)]
     if exact:
         worst = max(exact, key=_badness)
         cards.append(
@@ -174,6 +177,12 @@ def _accuracy_cards(verify: Json) -> list[dict[str, str]]:
             }
         ]
     return []
+
+
+def _named(artifact: Json) -> str:
+    """The target, and the part where an artifact is not the whole model."""
+    role = artifact["role"]
+    return f"{artifact['target']} {role}" if role in ("device", "server") else artifact["target"]
 
 
 def _golden(artifacts: Sequence[Json]) -> Json | None:
@@ -250,10 +259,12 @@ def _pair_kind(pair: Json) -> str:
         return "poor"
     if pair["verdict"] == "exact":
         return "good"
-    return "quiet" if pair["reference"] == SOURCE else "fair"
+    return "quiet" if pair["reference"] in (SOURCE, UNSPLIT) else "fair"
 
 
 def _verdict_note(pair: Json) -> str:
+    if pair["reference"] == UNSPLIT:
+        return "against the unsplit quantized model: what the codec costs"
     if pair["reference"] == SOURCE:
         return "against the float model: a measure of quantization, not of correctness"
     if pair["must_be_exact"]:

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import jinja2
-from markupsafe import Markup
-
-from intaglio.report import formatting
 from intaglio.report.curve_chart import curve_chart
 from intaglio.report.formatting import format_bytes, format_count
+from intaglio.report.templates import render
 
 Json = Mapping[str, Any]
 
@@ -24,20 +20,11 @@ def fitting_report(facts: Json, samples: Sequence[Json]) -> str:
         facts: What the run came to, as in ``fit.json``.
         samples: Pictures, as ``fitting.tables.samples`` makes them.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("intaglio.report", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(formatting.FILTERS)
-    style = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
     network, journal = facts["network"], facts["journal"]
     scores = [(line["step"], line["psnr"]) for line in journal if "psnr" in line]
     losses = [(line["step"], _decibels(line["loss"])) for line in journal if line["loss"] > 0]
-    return environment.get_template("fitting.html.j2").render(
-        style=Markup(style),
+    return render(
+        "fitting.html.j2",
         title=f"{facts['task']}, {facts['settings']['preset']}",
         compared=facts["compared_pixels"],
         cards=_cards(facts),

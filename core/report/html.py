@@ -19,9 +19,9 @@ from markupsafe import Markup
 
 from intaglio.bundle_files import read_json
 from intaglio.errors import InputError
-from intaglio.report import formatting
 from intaglio.report.command import commands
 from intaglio.report.context import build_context
+from intaglio.report.templates import read_part, render
 from intaglio.verification.report import VerifyReport
 
 REPORT_HTML = "report.html"
@@ -72,28 +72,14 @@ def render_report(
         found = json.loads(json.dumps(verify.to_dict()))
     elif (folder / _VERIFY_JSON).exists():
         found = read_json(folder / _VERIFY_JSON)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("intaglio.report", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(formatting.FILTERS)
-    script = _part("table.js.j2")
+    script = read_part("table.js.j2")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     try:
         context = build_context(folder, manifest, evidence, plan, found)
         context.update(commands(manifest, name or folder.resolve().name))
-        return environment.get_template("report.html.j2").render(
-            **context, style=Markup(_part("style.css")), script=Markup(script), script_hash=digest
-        )
+        return render("report.html.j2", **context, script=Markup(script), script_hash=digest)
     except (KeyError, TypeError, ValueError, AttributeError, jinja2.UndefinedError) as error:
         raise InputError(
             f"the JSON files in {folder} are not those of a bundle: {error!r}",
             remedy="convert the model again",
         ) from error
-
-
-def _part(name: str) -> str:
-    return (Path(__file__).parent / name).read_text(encoding="utf-8")

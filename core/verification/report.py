@@ -12,6 +12,9 @@ from intaglio.verification.taps import InnerResult
 #: How the float model that the bundle was made from is called in pairs and in accuracy.
 SOURCE = "source"
 
+#: How the quantized model is called there that a split one was made from.
+UNSPLIT = "unsplit"
+
 #: Schema of verify.json.
 SCHEMA = 1
 
@@ -145,6 +148,7 @@ class VerifyReport:
         warnings: Sentences for what the user should know but does not fail.
         requirements: What was asked for with ``--require``.
         traffic: For split bundles ``bytes``, ``ratio_fp32``, ``ratio_u8``; else None.
+        split: For split bundles what else was found (:mod:`intaglio.verification.split`).
     """
 
     pairs: list[PairResult] = field(default_factory=list)
@@ -157,6 +161,7 @@ class VerifyReport:
     warnings: list[str] = field(default_factory=list)
     requirements: list[str] = field(default_factory=list)
     traffic: Mapping[str, float] | None = None
+    split: Mapping[str, Any] | None = None
 
     @property
     def ok(self) -> bool:
@@ -183,4 +188,6 @@ class VerifyReport:
         }
         if self.traffic is not None:
             data["traffic"] = dict(self.traffic)
+        if self.split is not None:
+            data["split"] = dict(self.split)
         return data

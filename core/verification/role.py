@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from intaglio.errors import InputError
 from intaglio.passes.marks import is_quantized
 from intaglio.progress import Progress
+from intaglio.split_parts import DEVICE, UNSPLIT
 from intaglio.targets.base import Artifact, RunResult, TensorSpec
 from intaglio.verification.accuracy import Accuracy, choose_metric
 from intaglio.verification.comparison import PairComparison, to_real
@@ -31,6 +32,8 @@ REFERENCE_TARGET = "onnx-integer"
 #: Inner tensors are compared on the first so many real samples.
 LAYER_SAMPLES = 128
 
+_NO_SAMPLES = "no real samples: run on generated inputs only, which say little about accuracy"
+
 Data = str | Path | Mapping[str, NDArray[Any]]
 
 
@@ -41,11 +44,15 @@ class RoleRun:
         self._bundle = bundle
         self._report = report
         self._prefix = f"{role}/" if several else ""
+        self._role = role
+        self._golden = UNSPLIT if role == UNSPLIT else self._prefix + REFERENCE_TARGET
         self._artifacts = [a for a in bundle.artifacts if a.role == role]
-        # The float model is the whole one; parts of it have no float counterpart.
-        whole = role in ("model", "infer")
-        self._source = bundle.reference if whole else None
-        self._specs = _source_inputs(self._source, self._artifacts[0])
+        # The float model is the whole one; parts of it have no float counterpart. The device's
+        # part takes what the whole model takes, though.
+        self._whole = role in ("model", "infer", UNSPLIT)
+        self._source = bundle.reference if self._whole else None
+        self._border = bundle.reference if role == DEVICE else self._source
+        self._specs = source_inputs(self._border, self._artifacts[0])
         self._quantizations = input_quantizations(bundle, self._artifacts)
 
     def open(self, inputs: Data | None, samples: int | None, metric: str | None) -> None:
@@ -66,14 +73,13 @@ class RoleRun:
         chosen = choose_metric(metric, self._inputs.has_labels, self._inputs.has_targets)
         self._accuracy = Accuracy(chosen)
         self._report.metric = chosen
-        known = self._source or self._artifacts[0]
-        specs = {spec.name: spec for spec in (*known.inputs, *known.outputs)}
+        specs = border_of(self._border, self._artifacts[0])
         self._sides = [
             side for artifact in self._artifacts for side in self._opened(artifact, specs)
         ]
         if self._source is not None:
             self._sides.append(Side(self._bundle, self._source, SOURCE, specs))
-        else:
+        elif self._border is None:
             self._report.warnings.append(
                 "the bundle does not keep the float model: artifacts are compared with each "
                 "other only"
@@ -81,7 +87,8 @@ class RoleRun:
 
     def _opened(self, artifact: Artifact, specs: Mapping[str, TensorSpec]) -> list[Side]:
         """One side for each runtime that an artifact has here."""
-        name = self._prefix + artifact.target
+        is_golden = artifact.target == REFERENCE_TARGET
+        name = self._golden if is_golden else self._prefix + artifact.target
         runtimes = self._bundle.opener(artifact).runtimes(artifact)
         if not runtimes:
             needs = self._bundle.opener(artifact).needs
@@ -102,7 +109,9 @@ class RoleRun:
 
     def _warn_of_no_reference(self) -> None:
         """Says so where nothing tells whether an artifact has the right bits."""
-        golden = self._prefix + REFERENCE_TARGET
+        if self._role == DEVICE:
+            return  # Codes have a definition in numpy.
+        golden = self._golden
         names = {side.name for side in self._sides}
         alone = {a.target for a in self._artifacts if self._bundle.opener(a).exact}
         if golden not in names and alone - {REFERENCE_TARGET}:
@@ -126,7 +135,8 @@ class RoleRun:
             for pair in pairs:
                 _add_pair(pair, by_name, found, batch.generated)
             if not batch.generated:
-                self._add_accuracy(found, batch)
+                if self._whole:
+                    self._add_accuracy(found, batch)
                 self._coverage.add(batch.inputs)
             # Random inputs leave the ranges that were calibrated; they count for layers only
             # where there are no others.
@@ -142,19 +152,13 @@ class RoleRun:
         self._conclude(pairs, inner, layer_samples if inner else 0)
 
     def _data(self, inputs: Data | None) -> CalibrationData | None:
-        if inputs is not None:
-            return open_inputs(inputs, self._specs, _data_options(self._bundle))
-        stored = self._bundle.samples()
-        # Samples are those of the whole model; parts of it take something else.
-        if not {spec.name for spec in self._specs} <= set(stored):
-            self._report.warnings.append(
-                "no real samples: run on generated inputs only, which say little about accuracy"
-            )
-            return None
-        return open_inputs(stored, self._specs)
+        found = real_samples(self._bundle, self._specs, inputs)
+        if found is None and _NO_SAMPLES not in self._report.warnings:
+            self._report.warnings.append(_NO_SAMPLES)
+        return found
 
     def _pairs(self, sides: Mapping[str, Side]) -> list[PairComparison]:
-        reference = self._prefix + REFERENCE_TARGET
+        reference = self._golden
         wanted = [
             (name, other)
             for name in sides
@@ -232,7 +236,7 @@ class RoleRun:
 
     def _tap_comparisons(self, pairs: Sequence[PairComparison]) -> list[TapComparison]:
         """Where every bit must agree, inner tensors of the golden reference are looked at too."""
-        golden = self._prefix + REFERENCE_TARGET
+        golden = self._golden
         sides = {side.name: side for side in self._sides}
         if golden not in sides or sides[golden].error is not None:
             return []
@@ -298,7 +302,7 @@ class RoleRun:
         report.accuracy.update(self._accuracy.results())
         report.warnings += self._coverage.warnings()
         # The golden reference first; others repeat most of what it says.
-        golden = self._prefix + REFERENCE_TARGET
+        golden = self._golden
         for name in sorted(inner, key=lambda name: name != golden):
             results = [r for c in inner[name] if (r := c.result()) is not None]
             report.layers += rank_layers(results, self._sources, advise=not self._quantized_source)
@@ -315,6 +319,29 @@ class RoleRun:
             report.pairs.append(result)
             if not {pair.artifact, pair.reference} & broken:
                 report.failures += _failure(result)
+
+
+def border_of(source: Artifact | None, artifact: Artifact) -> dict[str, TensorSpec]:
+    """Inputs and outputs of the float model, or of an artifact, by name: for their layouts."""
+    known = source or artifact
+    return {spec.name: spec for spec in (*known.inputs, *known.outputs)}
+
+
+def real_samples(
+    bundle: Bundle, specs: Sequence[TensorSpec], inputs: Data | None
+) -> CalibrationData | None:
+    """The samples to run: what was given, else what the bundle keeps; None where it has none.
+
+    Raises:
+        InputError: They are missing, damaged or do not fit the model.
+    """
+    if inputs is not None:
+        return open_inputs(inputs, specs, _data_options(bundle))
+    stored = bundle.samples()
+    # Samples are those of the whole model; parts of it may take something else.
+    if not {spec.name for spec in specs} <= set(stored):
+        return None
+    return open_inputs(stored, specs)
 
 
 def _ran(sides: Mapping[str, Side], *names: str) -> bool:
@@ -350,7 +377,7 @@ def _failure(pair: PairResult) -> list[str]:
     return []
 
 
-def _source_inputs(source: Artifact | None, artifact: Artifact) -> list[TensorSpec]:
+def source_inputs(source: Artifact | None, artifact: Artifact) -> list[TensorSpec]:
     """Inputs of the float model; without one, those of an artifact in real units."""
     if source is not None:
         return list(source.inputs)

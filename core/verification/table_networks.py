@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intaglio.errors import InputError, RecipeError
+from intaglio.fitting.picture_files import KINDS, find_pictures, named_like_picture, read_picture
 from intaglio.passes.table_networks.facts import Network
 from intaglio.passes.table_networks.read import read_network
-from intaglio.pictures import SUFFIXES, read_picture
 from intaglio.progress import Progress
 from intaglio.targets.base import Artifact, TensorSpec
 from intaglio.verification.comparison import PairComparison
@@ -54,8 +54,8 @@ def verify_table_network(
     Args:
         bundle: The bundle.
         report: What to add to.
-        inputs: A picture, a folder of pictures, ``.npy``, ``.npz`` or arrays: uint8, [H, W] or
-            [N, 1, H, W]; None for pictures that are made up.
+        inputs: A picture, a folder of pictures (folders in it are searched, too), ``.npy``,
+            ``.npz`` or arrays: uint8, [H, W] or [N, 1, H, W]; None for pictures that are made up.
         samples: Use only the first so many planes of them.
         metric: Must be None.
         progress: Listener.
@@ -190,12 +190,12 @@ def _given(inputs: str | Path | Mapping[str, NDArray[Any]]) -> Iterator[Plane]:
     if not place.exists():
         raise InputError(f"there is no data at {place}", remedy="check the path of --inputs")
     if place.is_dir():
-        files = sorted(f for f in place.iterdir() if f.suffix.lower() in SUFFIXES)
+        files = find_pictures(place)
         if not files:
-            raise InputError(f"there is no picture in {place}", remedy="PNG, JPEG and BMP are read")
+            raise InputError(f"there is no picture in {place}", remedy=f"{KINDS} are read")
         for file in files:
             yield from read_picture(file).planes
-    elif place.suffix.lower() in SUFFIXES:
+    elif named_like_picture(place):
         yield from read_picture(place).planes
     else:
         yield from _from_arrays(place)

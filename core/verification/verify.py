@@ -2,8 +2,9 @@
 
 Every artifact runs on the same inputs. Artifacts that state one integer arithmetic must agree in
 every bit with ``onnx-integer``; others are counted in LSB; all are compared with the float source,
-layer by layer where they can be looked into. Training steps must agree in every step. Everything is
-streamed: memory does not depend on the number of samples.
+layer by layer where they can be looked into. Training steps must agree in every step; device and
+server of a model that is cut in two, with the definition of the codec. Everything is streamed:
+memory does not depend on the number of samples.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from intaglio.bundle_files import write_json
 from intaglio.errors import InputError, VerificationError
 from intaglio.preparing import TRAIN_STEP
 from intaglio.progress import Progress, silent
+from intaglio.split_parts import MANIFEST_KEY as SPLIT_KEY
+from intaglio.split_parts import SERVER
 from intaglio.table_networks import MANIFEST_KEY
 from intaglio.verification.inputs import check_limit
 from intaglio.verification.report import VerifyReport
@@ -77,14 +80,22 @@ def verify_bundle(
         verify_table_network(bundle, report, inputs, samples, metric, progress or silent)
         report.failures += check_requirements(requirements, report.pairs)
         return _finish(bundle, report)
+    # Steps of training and the server's part take no samples of the model.
     roles = dict.fromkeys(
-        a.role for a in bundle.artifacts if a is not bundle.reference and a.role != TRAIN_STEP
+        a.role
+        for a in bundle.artifacts
+        if a is not bundle.reference and a.role not in (TRAIN_STEP, SERVER)
     )
     for role in roles:
         run = RoleRun(bundle, role, report, several=len(roles) > 1)
         run.open(inputs, samples, metric)
         run.compare(progress or silent, layers)
     verify_training(bundle, report, progress or silent)
+    if SPLIT_KEY in bundle.manifest:
+        # Imported here: it opens coders, which other bundles have no use for.
+        from intaglio.verification.split import verify_split
+
+        verify_split(bundle, report, inputs, samples, metric, progress or silent)
     report.failures += check_requirements(requirements, report.pairs)
     return _finish(bundle, report)
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from intaglio.fitting.tables.kernel import kernel
+from intaglio.fitting.tables.kernel import call, kernel
 from intaglio.fitting.tables.operators import round_clamp
 
 
@@ -79,16 +79,7 @@ class _Stem(torch.autograd.Function):
         f = torch.empty((batch, channels, *cells))
         skip = torch.empty((batch, outputs - channels, *cells))
         sizes = (batch, height, width, side, stride, channels, outputs, shift)
-        failed = library.intaglio_stem_forward(
-            x.data_ptr(),
-            weights.data_ptr(),
-            bias.data_ptr(),
-            *sizes,
-            f.data_ptr(),
-            skip.data_ptr(),
-        )
-        if failed:
-            raise MemoryError("no memory for the stem")
+        call(library.intaglio_stem_forward, "the stem", (x, weights, bias), sizes, (f, skip))
         ctx.save_for_backward(x, f)
         ctx.sizes = sizes
         return f, skip
@@ -103,17 +94,13 @@ class _Stem(torch.autograd.Function):
         for_f, for_skip = for_f.contiguous(), for_skip.contiguous()
         side, outputs = ctx.sizes[3], ctx.sizes[6]
         for_weights, for_bias = torch.empty((outputs, side, side)), torch.empty(outputs)
-        failed = library.intaglio_stem_backward(
-            x.data_ptr(),
-            f.data_ptr(),
-            for_f.data_ptr(),
-            for_skip.data_ptr(),
-            *ctx.sizes,
-            for_weights.data_ptr(),
-            for_bias.data_ptr(),
+        call(
+            library.intaglio_stem_backward,
+            "the gradients of the stem",
+            (x, f, for_f, for_skip),
+            ctx.sizes,
+            (for_weights, for_bias),
         )
-        if failed:
-            raise MemoryError("no memory for the gradients of the stem")
         return None, for_weights, for_bias, None, None, None
 
 

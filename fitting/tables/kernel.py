@@ -16,7 +16,12 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-shared", "-fPIC")
 _SOURCE = Path(__file__).with_name("kernel.c")
@@ -120,6 +125,31 @@ def compiled(source: Path = _SOURCE) -> Path | None:
     folder = tempfile.TemporaryDirectory(prefix="intaglio-", ignore_cleanup_errors=True)
     atexit.register(folder.cleanup)
     return compile_kernel(Path(folder.name), source=source)
+
+
+def call(
+    function: Callable[..., int],
+    what: str,
+    inputs: Sequence[Tensor],
+    sizes: Sequence[int],
+    results: Sequence[Tensor],
+) -> None:
+    """Calls a function of the kernel: addresses of what it reads, numbers, addresses of results.
+
+    Args:
+        function: The function; it gives 0 where all went well.
+        what: What it needs memory for.
+        inputs: Tensors that it reads, contiguous.
+        sizes: Its numbers.
+        results: Tensors that it writes, contiguous.
+
+    Raises:
+        MemoryError: It found none.
+    """
+    read = [tensor.data_ptr() for tensor in inputs]
+    written = [tensor.data_ptr() for tensor in results]
+    if function(*read, *sizes, *written):
+        raise MemoryError(f"no memory for {what}")
 
 
 def keep_large_buffers() -> bool:

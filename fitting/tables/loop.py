@@ -13,7 +13,7 @@ import dataclasses
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from intaglio.errors import RecipeError
 from intaglio.fitting.image_pairs import Batch, CropSampler
+from intaglio.fitting.listener import Listener
 from intaglio.fitting.tables.adam import Adam
 from intaglio.fitting.tables.averaging import Average
 from intaglio.fitting.tables.run_folder import RunFolder, encode_line
@@ -31,9 +32,6 @@ from intaglio.fitting.tables.schedule import Schedule
 from intaglio.fitting.tables.settings import FitSettings
 from intaglio.fitting.tables.teacher import Teacher
 from intaglio.fitting.tables.validation import ValidationSet
-
-#: Told after every step: how many are done, of how many, the loss, the last validation's PSNR.
-Listener = Callable[[int, int, float, "float | None"], None]
 
 #: Lines of the journal, about, besides those of validations.
 _LINES = 200

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from intaglio.fitting.tables.kernel import kernel
+from intaglio.fitting.tables.kernel import call, kernel
 
 ROWS = 16
 LOW, HIGH = -8, 7
@@ -137,16 +137,9 @@ class _Mixing(torch.autograd.Function):
         pitch = library.intaglio_code_pitch(height, width)
         codes = torch.empty((batch, channels, pitch), dtype=torch.uint8)
         sizes = (batch, channels, height, width, outputs, tap_shift, shift or 0, shift is not None)
-        failed = library.intaglio_mixing_forward(
-            f.data_ptr(),
-            taps.data_ptr(),
-            tables.data_ptr(),
-            *sizes,
-            out.data_ptr(),
-            codes.data_ptr(),
+        call(
+            library.intaglio_mixing_forward, "a table layer", (f, taps, tables), sizes, (out, codes)
         )
-        if failed:
-            raise MemoryError("no memory for a table layer")
         ctx.save_for_backward(f, taps, slopes, codes, out)
         ctx.sizes = sizes
         return out
@@ -156,23 +149,15 @@ class _Mixing(torch.autograd.Function):
         library = kernel()
         assert library is not None
         f, taps, slopes, codes, out = ctx.saved_tensors
-        gradient = gradient.contiguous()
         for_f, for_taps = torch.empty_like(f), torch.empty_like(taps)
         for_tables = torch.empty_like(slopes)
-        failed = library.intaglio_mixing_backward(
-            f.data_ptr(),
-            taps.data_ptr(),
-            slopes.data_ptr(),
-            codes.data_ptr(),
-            out.data_ptr(),
-            gradient.data_ptr(),
-            *ctx.sizes,
-            for_f.data_ptr(),
-            for_taps.data_ptr(),
-            for_tables.data_ptr(),
+        call(
+            library.intaglio_mixing_backward,
+            "the gradients of a table layer",
+            (f, taps, slopes, codes, out, gradient.contiguous()),
+            ctx.sizes,
+            (for_f, for_taps, for_tables),
         )
-        if failed:
-            raise MemoryError("no memory for the gradients of a table layer")
         return for_f, for_taps, for_tables, None, None, None
 
 

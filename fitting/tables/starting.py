@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from intaglio.errors import InputError, RecipeError
-from intaglio.fitting.tables.centred_module import CentredModule
+from intaglio.fitting.tables.centred_module import BIAS_LIMIT, CentredModule
 from intaglio.fitting.tables.reference_module import BranchModule, BranchStage, ReferenceModule
 from intaglio.passes.table_networks.read import read_network
 from intaglio.transforms.table_networks.centred import CentredNetwork
 from intaglio.transforms.table_networks.reference import Branch, ReferenceNetwork
+
+#: Integers up to this size are what they are in float32.
+_EXACT = 1 << 24
 
 
 def start_from(module: nn.Module, path: Path) -> None:
@@ -28,7 +31,7 @@ def start_from(module: nn.Module, path: Path) -> None:
 
     Raises:
         InputError: It is no table network.
-        RecipeError: Its structure is another.
+        RecipeError: Its structure is another, or float32 does not hold its sums.
     """
     try:
         network = read_network(ir.load(path))
@@ -42,6 +45,7 @@ def start_from(module: nn.Module, path: Path) -> None:
         )
     same = False
     if isinstance(module, CentredModule) and isinstance(network, CentredNetwork):
+        _require_exact(network, path)
         same = _start_centred(module, network)
     elif isinstance(module, ReferenceModule) and isinstance(network, ReferenceNetwork):
         same = _start_reference(module, network)
@@ -49,6 +53,35 @@ def start_from(module: nn.Module, path: Path) -> None:
         raise RecipeError(
             f"{path} has another structure than this run",
             remedy="give the preset and the settings that it was made with",
+        )
+
+
+def _require_exact(network: CentredNetwork, path: Path) -> None:
+    """Refuses a network whose sums could leave what float32 holds exactly while it learns.
+
+    Each table entry may come to 127 in size, each of the stem's weights to 128 and each bias to
+    BIAS_LIMIT. The sum that is shifted to pixels, with the half that rounds it, stays below
+    2^24 then; the sums of the other layers do with all shifts that a network may have.
+
+    Raises:
+        RecipeError: They could, or a bias is beyond what learning keeps.
+    """
+    channels, kernel = network.channels, network.stem_weights.shape[1]
+    skip = BIAS_LIMIT + kernel * kernel * 128 * 128
+    largest = (channels * 127 << network.head_shift) + skip + (1 << network.out_shift >> 1)
+    if largest >= _EXACT:
+        raise RecipeError(
+            f"{path} cannot learn on: with head_shift {network.head_shift} and out_shift "
+            f"{network.out_shift} its sums may come to {largest:,.0f}, and float32 holds integers "
+            f"up to {_EXACT:,}",
+            remedy="give a network that `intaglio fit` made, or leave --start out",
+        )
+    bias = int(np.abs(network.stem_bias.astype(np.int64)).max())
+    if bias > BIAS_LIMIT:
+        raise RecipeError(
+            f"{path} cannot learn on: a bias of its stem is {bias:,} in size, more than the "
+            f"{BIAS_LIMIT:,.0f} that learning keeps",
+            remedy="give a network that `intaglio fit` made, or leave --start out",
         )
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from intaglio.fitting.listener import Listener
 from intaglio.fitting.training.data import Samples
 from intaglio.fitting.training.journal import Journal
 from intaglio.fitting.training.order import Order
@@ -22,9 +22,6 @@ from intaglio.targets.training_files import Training
 from intaglio.transforms.forward_gradient.specification import LARGEST_SHIFT
 from intaglio.transforms.forward_gradient.step import StepResult, digest
 from intaglio.transforms.forward_gradient.transcript import Transcript
-
-#: Told after every step: how many are done, of how many, the loss, the last accuracy.
-Listener = Callable[[int, int, float, "float | None"], None]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -18,6 +18,7 @@ from intaglio.errors import InternalError
 from intaglio.passes.dialect import (
     convolution,
     elementwise,
+    features,
     lookup,
     losses,
     pooling,
@@ -72,6 +73,7 @@ SPECIFICATIONS: Mapping[str, FunctionSpecification] = MappingProxyType(
             resize,
             training,
             losses,
+            features,
         )
         for specification in module.SPECIFICATIONS
     }

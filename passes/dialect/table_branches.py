@@ -14,12 +14,23 @@ from intaglio.passes.dialect.specification import Attribute, FunctionSpecificati
 _SOURCE = "intaglio.transforms.table_networks.reference"
 _CELLS = "[N, C, H, W]"
 
+
+def _integer(attribute: str, out: str) -> str:
+    """Text that makes the int32 scalar ``out`` of an attribute."""
+    return f"""
+  {attribute}_integer = Constant <value_int: int = @{attribute}> ()
+  {out} = Cast <to = 6> ({attribute}_integer)
+"""
+
+
 #: Levels from 0 on, and where the rows of each channel begin in tables that lie flat.
-_FIRST_ROW = """
+_FIRST_ROW = (
+    """
   zero = Constant <value = int64 {0}> ()
   one = Constant <value = int64 {1}> ()
-  low_integer = Constant <value_int: int = @low> ()
-  low = Cast <to = 6> (low_integer)
+"""
+    + _integer("low", "low")
+    + """
   features_integer = Cast <to = 6> (features)
   level = Sub (features_integer, low)
   channels = Shape <start = 0, end = 1> (COUNT)
@@ -30,6 +41,28 @@ _FIRST_ROW = """
   column = Constant <value = int64[3] {-1, 1, 1}> ()
   first_row = Reshape (first_integer, column)
 """
+)
+
+#: Both image axes from their last place to the first, for Slice.
+_BACKWARDS = """
+  back = Constant <value = int64[2] {-1, -1}> ()
+  before_first = Constant <value = int64[2] {-9223372036854775807, -9223372036854775807}> ()
+"""
+
+#: Places from -reach on, folded at 0 and at the last pixel.
+_FOLD = """
+  place_KIND = Range (start, SIZE, one)
+  folded_KIND = Mod (place_KIND, period_KIND)
+  back_KIND = Sub (period_KIND, folded_KIND)
+  beyond_KIND = GreaterOrEqual (folded_KIND, SIZE)
+  OUT = Where (beyond_KIND, back_KIND, folded_KIND)
+"""
+
+
+def _fold(kind: str, size: str, out: str) -> str:
+    """Text that names the places along one axis."""
+    return _FOLD.replace("KIND", kind).replace("SIZE", size).replace("OUT", out)
+
 
 # 128 is a multiple of every 2^shift, so pixels may be shifted before it is subtracted.
 _INDEX = FunctionSpecification(
@@ -48,10 +81,10 @@ _INDEX = FunctionSpecification(
   middle = Constant <value = uint32 {128}> ()
   shift_integer = Constant <value_int: int = @shift> ()
   shift_unsigned = Cast <to = 12> (shift_integer)
-  mask_integer = Constant <value_int: int = @mask> ()
-  mask_narrow = Cast <to = 6> (mask_integer)
-  low_integer = Constant <value_int: int = @low> ()
-  low_narrow = Cast <to = 6> (low_integer)
+"""
+    + _integer("mask", "mask_narrow")
+    + _integer("low", "low_narrow")
+    + """
   pixel = Cast <to = 12> (image)
   shifted_unsigned = BitShift <direction = "RIGHT"> (pixel, shift_unsigned)
   shifted = Cast <to = 6> (shifted_unsigned)
@@ -90,18 +123,10 @@ _REFLECT = FunctionSpecification(
   width = Gather <axis = 0> (size, one)
   period_vertical = Gather <axis = 0> (period, zero)
   period_across = Gather <axis = 0> (period, one)
-
-  place_vertical = Range (start, height, one)
-  folded_vertical = Mod (place_vertical, period_vertical)
-  back_vertical = Sub (period_vertical, folded_vertical)
-  beyond_vertical = GreaterOrEqual (folded_vertical, height)
-  row = Where (beyond_vertical, back_vertical, folded_vertical)
-  place_across = Range (start, width, one)
-  folded_across = Mod (place_across, period_across)
-  back_across = Sub (period_across, folded_across)
-  beyond_across = GreaterOrEqual (folded_across, width)
-  column = Where (beyond_across, back_across, folded_across)
-
+"""
+    + _fold("vertical", "height", "row")
+    + _fold("across", "width", "column")
+    + """
   rows = Gather <axis = 2> (x, row)
   result = Gather <axis = 3> (rows, column)
 """,
@@ -128,12 +153,11 @@ _MEAN = FunctionSpecification(
   one = Constant <value = int32 {1}> ()
   first = Constant <value = int64[1] {0}> ()
   channel_axis = Constant <value = int64[1] {1}> ()
-  count_integer = Constant <value_int: int = @count> ()
-  divisor = Cast <to = 6> (count_integer)
-  low_integer = Constant <value_int: int = @low> ()
-  lowest = Cast <to = 6> (low_integer)
-  high_integer = Constant <value_int: int = @high> ()
-  highest = Cast <to = 6> (high_integer)
+"""
+    + _integer("count", "divisor")
+    + _integer("low", "lowest")
+    + _integer("high", "highest")
+    + """
   lift = Constant <value = int32 {16384}> ()
   lifted_by = Mul (lift, divisor)
   lifted = Add (acc, lifted_by)
@@ -271,8 +295,9 @@ _TURN = FunctionSpecification(
   two = Constant <value = int64 {2}> ()
   axes = Constant <value = int64[2] {2, 3}> ()
   far = Constant <value = int64 {9223372036854775807}> ()
-  back = Constant <value = int64[2] {-1, -1}> ()
-  before_first = Constant <value = int64[2] {-9223372036854775807, -9223372036854775807}> ()
+"""
+    + _BACKWARDS
+    + """
   step = Constant <value_ints: ints = @steps> ()
   step_less_one = Sub (step, one)
   start = Div (step_less_one, two)
@@ -301,8 +326,9 @@ _TURNED_SUM = FunctionSpecification(
   flat = Constant <value = int64[1] {-1}> ()
   single = Constant <value = int64[1] {1}> ()
   axes = Constant <value = int64[2] {2, 3}> ()
-  back = Constant <value = int64[2] {-1, -1}> ()
-  before_first = Constant <value = int64[2] {-9223372036854775807, -9223372036854775807}> ()
+"""
+    + _BACKWARDS
+    + """
   across = Constant <value = int64[1] {3}> ()
   back_across = Constant <value = int64[1] {-1}> ()
   before_first_across = Constant <value = int64[1] {-9223372036854775807}> ()

@@ -12,17 +12,21 @@ from intaglio.targets.c.network import Convolution, Network, Tensor, TrainedConv
 from intaglio.targets.c.variants import BY_NAME
 
 
-def makefile(names: Sequence[str]) -> str:
+def makefile(names: Sequence[str], further: Sequence[str] = ()) -> str:
     """A Makefile that builds a static library of the models.
 
     Args:
         names: Prefixes of the models.
+        further: Other sources without their ``.c``, each with a header of the same name.
     """
-    objects = " ".join(f"{name}.o {name}_weights.o" for name in names)
+    stems = [stem for name in names for stem in (name, f"{name}_weights")] + list(further)
+    objects = " ".join(f"{stem}.o" for stem in stems)
     rules = "\n".join(
         f"{name}.o: {name}.c {name}.h\n{name}_weights.o: {name}_weights.c {name}.h"
         for name in names
     )
+    headers = " ".join(f"{stem}.h" for stem in (*names, *further))
+    rules += "".join(f"\n{stem}.o: {stem}.c {headers}" for stem in further)
     return f"""\
 # For another processor: make CC=arm-none-eabi-gcc AR=arm-none-eabi-ar CFLAGS="-O2 -mcpu=cortex-m4"
 CFLAGS ?= -O3 -march=native
@@ -40,13 +44,15 @@ clean:
 """
 
 
-def cmake_lists(names: Sequence[str]) -> str:
+def cmake_lists(names: Sequence[str], further: Sequence[str] = ()) -> str:
     """A CMakeLists.txt that builds a static library of the models.
 
     Args:
         names: Prefixes of the models.
+        further: Other sources without their ``.c``.
     """
     files = "\n".join(f"  {name}.c\n  {name}_weights.c" for name in names)
+    files += "".join(f"\n  {stem}.c" for stem in further)
     return f"""\
 cmake_minimum_required(VERSION 3.10)
 project({names[0]} C)

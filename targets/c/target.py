@@ -16,6 +16,7 @@ from typing import Any, ClassVar, cast
 import onnx_ir as ir
 
 from intaglio.errors import InternalError, RecipeError, Refusal, ToolError
+from intaglio.passes.split.marks import read_codec
 from intaglio.passes.table_networks.read import read_network as read_table_network
 from intaglio.passes.train.build_forward import read_specification
 from intaglio.targets.base import (
@@ -39,18 +40,21 @@ from intaglio.targets.c.images.writing import RECORD_KIND, TableNetwork
 from intaglio.targets.c.naming import identifier
 from intaglio.targets.c.options import CConfig
 from intaglio.targets.c.records import record
+from intaglio.targets.c.sending import sending_readme, sending_sources, sending_stems
 from intaglio.targets.c.session import CSession, read_report
 from intaglio.targets.c.source import write_sources
 from intaglio.targets.c.stepper import CStepper
 from intaglio.targets.c.training.emitting import Emitted, emit_training
 from intaglio.targets.onnx.integer import OnnxInteger
 from intaglio.targets.training import Stepper
+from intaglio.transforms.split.specification import CodecSpecification
 
 #: Inferences that one measurement of the latency takes the mean of, and how many there are.
 _INFERENCES = 20
 _ROUNDS = 7
 
 _TRAIN_STEP = "train_step"
+_DEVICE = "device"
 #: What the names of a role's files end in, where a bundle has several.
 _ENDS = {"infer": "", _TRAIN_STEP: "train"}
 
@@ -86,6 +90,7 @@ class C(Target):
         folder = out / self.name
         folder.mkdir(parents=True, exist_ok=True)
         artifacts, names, texts = [], [], []
+        further: list[str] = []
         for role in sorted(prepared.models):
             prefix = self._prefix(prepared, role)
             written, is_open = self._written(prepared, role, prefix)
@@ -94,10 +99,11 @@ class C(Target):
             data = json.dumps(written.record, indent=1)
             (folder / f"{prefix}.json").write_text(data + "\n")
             names.append(prefix)
+            further += sending_stems(written.files, prefix) if role == _DEVICE else []
             texts.append(written.readme)
             artifacts.append(self._artifact(role, prepared, written.files, prefix, is_open))
-        (folder / "Makefile").write_text(makefile(names), encoding="utf-8")
-        (folder / "CMakeLists.txt").write_text(cmake_lists(names), encoding="utf-8")
+        (folder / "Makefile").write_text(makefile(names, further), encoding="utf-8")
+        (folder / "CMakeLists.txt").write_text(cmake_lists(names, further), encoding="utf-8")
         (folder / "README.md").write_text("\n".join(texts), encoding="utf-8")
         return artifacts
 
@@ -116,7 +122,11 @@ class C(Target):
         made = write_sources(network, variants, memory)
         data = record(network, made.layouts, made.constant_bytes)
         text = readme(network, made.layouts, made.constant_bytes)
-        return Emitted(made.files, data, text), False
+        codec = _codec(model, role)
+        if codec is None:
+            return Emitted(made.files, data, text), False
+        files = {**made.files, **sending_sources(network, codec)}
+        return Emitted(files, data, f"{text}\n{sending_readme(network, codec)}"), False
 
     @property
     def _options(self) -> CConfig:
@@ -124,7 +134,9 @@ class C(Target):
 
     def _prefix(self, prepared: Prepared, role: str) -> str:
         part = _ENDS.get(role, role) if len(prepared.models) > 1 else ""
-        return identifier(self._options.prefix or prepared.name, part)
+        name = identifier(self._options.prefix or prepared.name, part)
+        # The files of a model called so would be those of the codec.
+        return f"m_{name}" if name == "split" and role == _DEVICE else name
 
     def _grouped(self, prepared: Prepared, role: str) -> Grouped:
         prefix = self._prefix(prepared, role)
@@ -224,6 +236,11 @@ class C(Target):
 def _takes_images(artifact: Artifact, folder: Path) -> bool:
     """Whether an artifact is a table network, which runs on images of any size."""
     return read_report(artifact, folder).get("kind") == RECORD_KIND
+
+
+def _codec(model: ir.Model, role: str) -> CodecSpecification | None:
+    """The codec whose frames a device sends, None for all other models."""
+    return read_codec(model) if role == _DEVICE else None
 
 
 def _batched(model: ir.Model | None) -> list[Refusal]:

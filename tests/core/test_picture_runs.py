@@ -11,9 +11,9 @@ from PIL import Image
 
 from intaglio import picture_runs
 from intaglio.errors import InputError, OutputError, RecipeError
+from intaglio.fitting.picture_files import Picture, read_picture
 from intaglio.passes.table_networks.write import network_model
 from intaglio.picture_runs import process, run_pictures
-from intaglio.pictures import Picture, read_picture
 from intaglio.plane_runner import LibraryRunner
 from intaglio.transforms.images.bicubic import resize_bicubic
 from intaglio.transforms.images.color import rgb_to_ycbcr, rounded_luma, to_pixels, ycbcr_to_rgb

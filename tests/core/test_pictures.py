@@ -12,7 +12,9 @@ import pytest
 from PIL import Image, ImageCms
 
 from intaglio.errors import InputError, OutputError
-from intaglio.pictures import Picture, read_picture, write_picture
+from intaglio.fitting.picture_files import Picture, find_pictures, read_picture
+from intaglio.pictures import write_picture
+from tests.fitting.deep_pictures import png_of_16_bits
 
 
 def noise(*shape, dtype=np.uint8):
@@ -86,23 +88,6 @@ def test_16_bit_grey_is_rounded(tmp_path):
     assert found.notes == ("16 bits reduced to 8",)
 
 
-def png_of_16_bits(path, pixels):
-    """Writes a color PNG of 16 bits, which PIL cannot."""
-
-    def chunk(kind, data):
-        body = kind + data
-        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
-
-    height, width, _ = pixels.shape
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
-    path.write_bytes(
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0))
-        + chunk(b"IDAT", zlib.compress(rows))
-        + chunk(b"IEND", b"")
-    )
-
-
 def test_16_bit_colors_are_noted(tmp_path):
     pixels = noise(4, 5, 3, dtype=np.uint16)
     png_of_16_bits(tmp_path / "a.png", pixels)
@@ -110,6 +95,43 @@ def test_16_bit_colors_are_noted(tmp_path):
     assert found.notes == ("16 bits reduced to 8",)
     difference = found.planes.transpose(1, 2, 0) - pixels / 257
     assert np.abs(difference).max() <= 1
+
+
+@pytest.mark.parametrize(("largest", "said"), [(255, False), (1000, True), (65535, True)])
+def test_16_bit_ppm_is_noted(tmp_path, largest, said):
+    pixels = noise(4, 5, 3, dtype=np.uint16).astype(np.int64) * largest // 65535
+    kind = ">u2" if largest > 255 else "u1"
+    head = f"P6 5 4 {largest}\n".encode()
+    (tmp_path / "a.ppm").write_bytes(head + pixels.astype(kind).tobytes())
+    found = read_picture(tmp_path / "a.ppm")
+    assert found.notes == (("16 bits reduced to 8",) if said else ())
+    difference = found.planes.transpose(1, 2, 0) - 255 * pixels / largest
+    assert np.abs(difference).max() <= 1
+
+
+def test_16_bit_tiff_is_noted(tmp_path):
+    """A file of three 16-bit values a pixel, which PIL reads as 8 bits without a word."""
+    pixels = noise(4, 5, 3, dtype=np.uint16)
+    tags = [
+        (256, 4, 5), (257, 4, 4), (258, 3, 182), (259, 3, 1), (262, 3, 2), (273, 4, 188),
+        (277, 3, 3), (278, 4, 4), (279, 4, pixels.nbytes),
+    ]  # fmt: skip
+    head = struct.pack("<2sHIH", b"II", 42, 8, len(tags))
+    for tag, kind, value in tags:
+        head += struct.pack("<HHII", tag, kind, 3 if tag == 258 else 1, value)
+    head = (head + b"\0" * 4).ljust(182, b"\0") + struct.pack("<3H", 16, 16, 16)
+    (tmp_path / "a.tif").write_bytes(head + pixels.astype("<u2").tobytes())
+    found = read_picture(tmp_path / "a.tif")
+    assert found.notes == ("16 bits reduced to 8",)
+    assert found.size == (4, 5)
+
+
+def test_folders_are_searched_and_hidden_files_are_passed_over(tmp_path):
+    for name in ("b.webp", "a/c.TIF", ".hidden.png", ".folder/d.png", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    found = [file.relative_to(tmp_path).as_posix() for file in find_pictures(tmp_path)]
+    assert found == ["a/c.TIF", "b.webp"]
 
 
 def test_jpeg_of_four_inks_becomes_three_planes(tmp_path):

@@ -13,7 +13,14 @@ def write(path, text):
 
 
 def test_built_in_recipes_load_and_name_existing_passes():
-    assert recipe_names() == ["forward-gradient", "int16x8", "int8", "lut", "tabulate"]
+    assert recipe_names() == [
+        "forward-gradient",
+        "int16x8",
+        "int8",
+        "lut",
+        "split",
+        "tabulate",
+    ]
     for name in recipe_names():
         steps = [step.pass_name for step in load_recipe(name).steps]
         assert set(steps) <= set(pass_names())

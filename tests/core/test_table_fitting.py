@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import json
+import os
 
 import numpy as np
 import onnx
@@ -13,6 +15,7 @@ import pytest
 from PIL import Image
 
 import intaglio
+from intaglio import table_fitting
 from intaglio.errors import InputError, OutputError, RecipeError
 from intaglio.passes.table_networks.read import read_network
 from tests.fitting.tables.fit_pictures import picture, write
@@ -120,6 +123,53 @@ def test_an_interrupted_run_goes_on_to_the_same_model(tmp_path, pictures, whole)
     with pytest.raises(RecipeError, match=r"otherwise.*pictures"):
         intaglio.fit(others, out, resume=True, **options)
     report = intaglio.fit(pictures, out, resume=True, **options)
+    assert report.model.read_bytes() == whole.model.read_bytes()
+
+
+def test_threads_that_nobody_asked_for_do_not_decide_a_run(tmp_path, pictures, monkeypatch):
+    class StopError(Exception):
+        pass
+
+    def stop(done, *_):
+        if done == 6:
+            raise StopError
+
+    out = tmp_path / "moved"
+    options = {"scale": 2, "steps": 8, **SHORT, "threads": None}
+    monkeypatch.setattr(table_fitting, "processors", lambda: 1)
+    with pytest.raises(StopError):
+        intaglio.fit(pictures, out, listener=stop, **options)
+    # The machine that goes on has others; the bits are those of the run as it began.
+    monkeypatch.setattr(table_fitting, "processors", lambda: 3)
+    with pytest.raises(RecipeError, match=r"otherwise.*threads"):
+        intaglio.fit(pictures, out, resume=True, **{**options, "threads": 2})
+    assert not (out / "lock").exists()
+    report = intaglio.fit(pictures, out, resume=True, **options)
+    assert report.facts["settings"]["threads"] == 1
+
+
+def test_a_full_disk_names_the_file_and_keeps_the_checkpoint(
+    tmp_path, pictures, monkeypatch, whole
+):
+    options = {"scale": 2, "steps": 8, **SHORT}
+    done = []
+    real = os.fsync
+
+    def full(descriptor):
+        if len(done) >= 6:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(descriptor)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(OutputError, match=r"checkpoint\.pt: No space left") as caught:
+            intaglio.fit(
+                pictures, tmp_path / "out", listener=lambda *told: done.append(told), **options
+            )
+    assert "--resume" in caught.value.remedy
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"settings.json", "journal.jsonl", "checkpoint.pt"}
+    report = intaglio.fit(pictures, tmp_path / "out", resume=True, **options)
     assert report.model.read_bytes() == whole.model.read_bytes()
 
 

@@ -112,6 +112,42 @@ def test_what_makes_no_sense_is_refused_or_said(models, tmp_path):
     assert all("no effect" in warning for warning in made.manifest["warnings"])
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"sets": {"io": "float"}}, "io=float"),
+        ({"sets": {"profile": "litert"}}, "profile has"),
+        (
+            {"sets": ["tables.substitute_convolutions.force=true"]},
+            r"tables\.substitute_convolutions\.force has",
+        ),
+        (
+            {"sets": {"quantize.activations": "int16", "data.size": [8, 8]}},
+            r"plan_tensors\.activations, data\.size have",
+        ),
+        ({"sets": {"bundle.samples": 3}}, r"bundle\.samples has"),
+        ({"sets": {"c.memory": "small"}}, r"c\.memory has"),
+        ({"keep_steps": True}, "no steps"),
+    ],
+)
+def test_options_without_effect_are_refused(models, tmp_path, options, said):
+    with pytest.raises(RecipeError, match=said) as caught:
+        intaglio.convert(models / "superres.onnx", "lut", out=tmp_path / "b", **options)
+    assert "leave" in caught.value.remedy
+    assert not (tmp_path / "b").exists()
+
+
+def test_options_with_an_effect_are_taken(models, tmp_path):
+    made = intaglio.convert(
+        models / "superres.onnx",
+        "lut",
+        out=tmp_path / "b",
+        sets={"c.prefix": "mine", "bundle.reference": False, "io": "integer"},
+    )
+    assert (made.folder / "c" / "mine.c").is_file()
+    assert made.reference is None
+
+
 def edited(bundle, folder, change):
     """A copy of a bundle whose onnx-integer model computes something else, hashes right."""
     model = ir.load(bundle.folder / "onnx-integer" / "model.onnx")
@@ -163,6 +199,11 @@ def test_verify_on_given_pictures_and_arrays(bundle, tmp_path):
         assert report.ok, report.failures
         assert report.inputs == {"samples": count, "generated": 0, "layers": 0}
         assert report.pairs[0].values > 0
+    (tmp_path / "inside" / ".hidden").mkdir(parents=True)
+    planes = intaglio.verify(bundle, inputs=tmp_path).inputs["samples"]
+    Image.fromarray(np.zeros((5, 6), np.uint8)).save(tmp_path / "inside" / "more.png")
+    Image.fromarray(np.zeros((5, 6), np.uint8)).save(tmp_path / "inside" / ".hidden" / "not.png")
+    assert intaglio.verify(bundle, inputs=tmp_path).inputs["samples"] == planes + 1
     assert intaglio.verify(bundle, inputs=tmp_path, samples=2).inputs["samples"] == 2
 
 

@@ -14,6 +14,7 @@ from intaglio.fitting.image_files import NamedImage, load_images, split_images
 from intaglio.fitting.image_pairs import CropSampler, degrade, denoising, enlarging
 from intaglio.transforms.images.bicubic import resize_bicubic
 from intaglio.transforms.images.color import rounded_luma
+from tests.fitting.deep_pictures import png_of_16_bits
 
 
 def _image(name, height, width, seed=0):
@@ -226,7 +227,24 @@ def test_bad_files_are_named_and_the_rest_is_read(tmp_path):
 
     assert [image.name for image in found.images] == ["good.png"]
     assert [name for name, _ in found.bad] == ["cut.png", "deep.png", "empty.jpg", "words.bmp"]
-    assert "mode I;16" in dict(found.bad)["deep.png"]
+    assert dict(found.bad)["deep.png"] == "has 16 bits a value, and networks learn from 8"
+
+
+def test_16_bit_colors_are_refused_and_not_cut_to_8(tmp_path):
+    _save(tmp_path, "good.png")
+    png_of_16_bits(tmp_path / "deep.png", np.full((20, 20, 3), 300, np.uint16))
+
+    found = load_images(tmp_path)
+
+    assert [image.name for image in found.images] == ["good.png"]
+    assert found.bad == (("deep.png", "has 16 bits a value, and networks learn from 8"),)
+
+
+def test_hidden_files_are_passed_over(tmp_path):
+    for name in ("good.png", ".thumbnail.png", ".cache/a.png", "b/.c.png"):
+        _save(tmp_path, name)
+
+    assert [image.name for image in load_images(tmp_path).images] == ["good.png"]
 
 
 def test_several_folders_keep_their_names(tmp_path):
@@ -243,7 +261,7 @@ def test_nothing_to_read_is_an_error_with_a_remedy(tmp_path):
 
     with pytest.raises(InputError, match=r"no readable picture in .*\n.*bad\.png") as caught:
         load_images(tmp_path)
-    assert ".png" in str(caught.value.remedy)
+    assert "PNG" in str(caught.value.remedy)
     with pytest.raises(InputError, match="is not a folder"):
         load_images(tmp_path / "nowhere")
 

@@ -42,6 +42,10 @@ ORDER = (
     "train.plan_step",
     "lower.shift_unsigned",
     "lower.to_integer",
+    "calibrate.choose_cut",
+    "calibrate.fit_codec",
+    "split.insert_codec",
+    "split.fold_permutation",
     "tables.substitute_convolutions",
     "tables.fold_producers",
     "tables.prune_rows",
@@ -58,7 +62,9 @@ ENDS = {
 def make(name: str, model: ir.Model) -> Pass:
     kind = registry.load_pass(name)
     if issubclass(kind, DataPass):
-        specs = [spec_of(value) for value in model.graph.inputs]
+        # Samples are those of the source, whatever a pass has made of its inputs.
+        source = read_onnx(SAMPLE / "digits.onnx", {})
+        specs = [spec_of(value) for value in source.graph.inputs]
         return kind(kind.Config(), open_data(SAMPLE / "calibration.npz", specs))
     return kind()
 

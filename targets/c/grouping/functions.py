@@ -9,6 +9,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from intaglio.passes.dialect.functions import SPECIFICATIONS
+from intaglio.passes.lower.refused import RefusedError
 from intaglio.targets.c.grouping.moves import transposed
 from intaglio.targets.c.grouping.reader import Grouping, Reader
 from intaglio.targets.c.grouping.shapes import Freedom
@@ -118,8 +119,18 @@ def _border(reader: Reader, node: ir.Node) -> None:
     reader.layers.append(Border(*begun))
 
 
+def _dynamic(reader: Reader, node: ir.Node) -> None:
+    raise RefusedError(
+        "no C function computes features with dynamic ranges",
+        "use static ranges, or --target onnx-integer",
+    )
+
+
 GROUPINGS: dict[str, Grouping] = {
     "DequantizeLinear": _border,
+    "FeatureDecode": _dynamic,
+    "FeatureEncode": _dynamic,
+    "FeatureRanges": _dynamic,
     "QuantizeLinear": _border,
     "SigmoidInteger16": _sigmoid,
     "SoftmaxInteger": _softmax,

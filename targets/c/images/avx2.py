@@ -15,7 +15,7 @@ from intaglio.targets.c.images.avx2_head import head
 from intaglio.targets.c.images.avx2_stem import stem, stem_arrays
 from intaglio.targets.c.images.avx2_windows import window_arrays, windows
 from intaglio.targets.c.images.interface import Kernels
-from intaglio.targets.c.kernels.base import Array
+from intaglio.targets.c.images.layers import even_outputs, layers_of
 from intaglio.transforms.table_networks.centred import CentredNetwork
 
 BLOCK = 32
@@ -30,40 +30,26 @@ def kernels(network: CentredNetwork, variant: str) -> Kernels:
     """
     del variant
     channels = network.channels
-    arrays = [*stem_arrays(network), Array("head_tables", pack_tables(network.head_tables))]
-    taps, singles, rows = [*(m.window for m in network.mixings), network.head_window], [], []
-    for number, window in enumerate(taps):
-        packed, is_single = window_arrays(number, window)
-        arrays.append(packed)
-        singles.append(is_single)
-        tables, shift = "@head_tables@", 0
-        if number < len(network.mixings):
-            mixing = network.mixings[number]
-            arrays.append(Array(f"tables{number}", pack_tables(mixing.tables)))
-            tables, shift = f"@tables{number}@", mixing.shift
-        rows.append(
-            f"    {{{tables}, @{packed.name}@, {int(is_single)}, {window.shift}, {shift}}},"
-        )
+    layers = layers_of(network, pack_tables, window_arrays)
     head_text, head_arrays = head(network)
+    arrays = (*stem_arrays(network), *layers.arrays, *head_arrays)
     index_bytes = BLOCK * channels
     parts = [
         f"enum {{ BLOCK = {BLOCK}, INDEX_BYTES = {index_bytes} }};",
-        _LAYERS.replace("@rows@", "\n".join(rows)).replace("@channels@", str(channels)),
+        _LAYERS.replace("@rows@", layers.rows).replace("@channels@", str(channels)),
         stem(network),
-        windows(channels, any(singles), not all(singles)),
+        windows(channels, layers.with_single, layers.with_general),
         _MIX.replace("@channels@", str(channels)) if network.mixings else "",
         head_text,
     ]
     code = "\n\n".join(part for part in parts if part)
-    return Kernels(BLOCK, index_bytes, code, (*arrays, *head_arrays))
+    return Kernels(BLOCK, index_bytes, code, arrays)
 
 
 def pack_tables(tables: NDArray[np.int8]) -> NDArray[np.int8]:
     """(output pairs, channel pairs, 2 outputs, 2 channels, 16 rows) of (channels, 16, outputs)."""
-    channels, rows, outputs = tables.shape
-    even = np.zeros((channels, rows, outputs + outputs % 2), np.int8)
-    even[..., :outputs] = tables
-    pairs = even.reshape(channels // 2, 2, rows, -1, 2)
+    channels, rows, _ = tables.shape
+    pairs = even_outputs(tables).reshape(channels // 2, 2, rows, -1, 2)
     return np.ascontiguousarray(pairs.transpose(3, 0, 4, 1, 2))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from intaglio.targets.c.images.bands import HELPERS, api
 from intaglio.targets.c.images.interface import OVERREAD, UNDERREAD
 from intaglio.targets.c.images.plan import ALIGNMENT, GAP, Plan
 from intaglio.transforms.table_networks.centred import CentredNetwork
@@ -32,32 +33,20 @@ enum {{
     ALIGNMENT = {ALIGNMENT},
     PIXEL_BYTES = BLOCK * UPSCALE * UPSCALE
 }};"""
-    parts = [constants, _MEMORY, _PIXELS, _HEAD]
+    parts = [constants, HELPERS, _MEMORY, _PIXELS, _HEAD]
     if plan.layers > 1:
         parts.append(_MIXING)
-    parts += [_STRIP.replace("@mixings@", _CALLS if plan.layers > 1 else _NO_CALLS), _API]
+    parts += [
+        _STRIP.replace("@mixings@", _CALLS if plan.layers > 1 else _NO_CALLS),
+        api("LAYERS", "cells_of(PIXELS)"),
+    ]
     return "\n\n".join(parts).replace("NAME", name)
 
 
 _MEMORY = """\
-static int whole_blocks(int cells)
-{
-    return (cells + BLOCK - 1) / BLOCK * BLOCK;
-}
-
 static int cells_of(int pixels)
 {
     return pixels / STRIDE + (pixels % STRIDE != 0);
-}
-
-static int least(int a, int b)
-{
-    return a < b ? a : b;
-}
-
-static int most(int a, int b)
-{
-    return a > b ? a : b;
 }
 
 /* Bytes between two channels of a row, and between two planes of pixels. */
@@ -70,18 +59,6 @@ static ptrdiff_t plane_stride(int cells)
 {
     return (ptrdiff_t)whole_blocks(cells) + TAPS + OVERREAD;
 }
-
-/* A picture and the part of it that is made. */
-struct NAME__job {
-    const uint8_t *in;
-    uint8_t *out;
-    ptrdiff_t in_stride;
-    ptrdiff_t out_stride;
-    int width;
-    int height;
-    int first; /* rows of cells */
-    int end;
-};
 
 /* A strip: columns of cells that it computes, and those of them that it writes. */
 struct NAME__strip {
@@ -271,44 +248,4 @@ static void run_strip(const struct NAME__job *job, const struct NAME__strip *str
         held[layer][0] = held[layer][1];
         held[layer][1] = fresh;
     }
-}"""
-
-_API = """\
-void NAME_run_band(const uint8_t *in, ptrdiff_t in_stride, int width, int height, uint8_t *out,
-                   ptrdiff_t out_stride, int first_row, int end_row, void *scratch)
-{
-    struct NAME__job job;
-    struct NAME__strip strip;
-    int columns, from;
-    if (width <= 0 || height <= 0) {
-        return;
-    }
-    job.in = in;
-    job.out = out;
-    job.in_stride = in_stride;
-    job.out_stride = out_stride;
-    job.width = width;
-    job.height = height;
-    job.first = most(0, first_row);
-    job.end = least(end_row, cells_of(height));
-    if (job.first >= job.end) {
-        return;
-    }
-    columns = cells_of(width);
-    for (from = 0; from < columns; from += strip.to - strip.from) {
-        strip.left = most(0, from - LAYERS);
-        strip.cells = least(STRIP, columns - strip.left);
-        strip.from = from - strip.left;
-        /* The last cells of a strip lack neighbours, unless the image ends there. */
-        strip.to = strip.left + strip.cells == columns ? strip.cells : strip.cells - LAYERS;
-        place(&strip, scratch);
-        run_strip(&job, &strip);
-    }
-}
-
-void NAME_run(const uint8_t *in, ptrdiff_t in_stride, int width, int height, uint8_t *out,
-              ptrdiff_t out_stride, void *scratch)
-{
-    NAME_run_band(in, in_stride, width, height, out, out_stride, 0, cells_of(most(0, height)),
-                  scratch);
 }"""

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intaglio.targets.c.images.interface import Kernels
+from intaglio.targets.c.images.layers import layers_of
 from intaglio.targets.c.images.vbmi_head import head
 from intaglio.targets.c.images.vbmi_lookups import mixing_block
 from intaglio.targets.c.images.vbmi_stem import stem, stem_arrays
 from intaglio.targets.c.images.vbmi_windows import window_arrays, windows
-from intaglio.targets.c.kernels.base import Array
 from intaglio.transforms.table_networks.centred import CentredNetwork
 
 BLOCK = 32
@@ -33,34 +33,20 @@ def kernels(network: CentredNetwork, variant: str) -> Kernels:
     """
     del variant
     groups = network.channels // 4
-    arrays = [*stem_arrays(network), Array("head_tables", pack_tables(network.head_tables))]
-    taps, singles = [*(mixing.window for mixing in network.mixings), network.head_window], []
-    rows = []
-    for number, window in enumerate(taps):
-        packed, is_single = window_arrays(number, window)
-        arrays.append(packed)
-        singles.append(is_single)
-        if number < len(network.mixings):
-            mixing = network.mixings[number]
-            arrays.append(Array(f"tables{number}", pack_tables(mixing.tables)))
-            tables, shift = f"@tables{number}@", mixing.shift
-        else:
-            tables, shift = "@head_tables@", 0
-        rows.append(
-            f"    {{{tables}, @{packed.name}@, {int(is_single)}, {window.shift}, {shift}}},"
-        )
+    layers = layers_of(network, pack_tables, window_arrays)
     head_text, head_arrays = head(network)
-    text, extra = windows(groups, any(singles), not all(singles))
+    text, extra = windows(groups, layers.with_single, layers.with_general)
+    arrays = (*stem_arrays(network), *layers.arrays, *extra, *head_arrays)
     parts = [
         f"enum {{ BLOCK = {BLOCK}, INDEX_BYTES = {128 * groups} }};",
-        _LAYERS.replace("@rows@", "\n".join(rows)),
+        _LAYERS.replace("@rows@", layers.rows),
         stem(network),
         text,
         mixing_block(groups) if network.mixings else "",
         head_text,
     ]
     code = "\n\n".join(part for part in parts if part)
-    return Kernels(BLOCK, 128 * groups, code, (*arrays, *extra, *head_arrays))
+    return Kernels(BLOCK, 128 * groups, code, arrays)
 
 
 def pack_tables(tables: NDArray[np.int8]) -> NDArray[np.int8]:

@@ -21,6 +21,7 @@ from intaglio.targets.tflite.emitters.convolutions import (
     emit_convolution,
     limits,
 )
+from intaglio.targets.tflite.emitters.features import refuse_means
 from intaglio.targets.tflite.emitters.multipliers import (
     expect_scale,
     expect_zero_point,
@@ -38,6 +39,7 @@ def _rescale(scope: Scope, node: ir.Node) -> None:
     sums = accumulator(scope, node.inputs[0])
     operator = "" if sums.node is None else sums.node.op_type
     if operator in CONVOLUTIONS:
+        refuse_means(scope, node, sums.node)
         emit_convolution(scope, node, sums)
     elif operator in TRANSPOSED:
         emit_transposed(scope, node, sums)

@@ -34,6 +34,8 @@ _CODES = np.arange(-128, 128, dtype=np.int64)
 #: Decimal digits of the slopes that are tried for a table, and how many of each.
 _DIGITS = 4
 _MOST_SLOPES = 64
+#: Axes that ADD broadcasts over.
+_MOST_AXES = 4
 
 
 class Function(NamedTuple):
@@ -95,11 +97,40 @@ def _table(scope: Scope, node: ir.Node) -> None:
                 inputs, outputs = [scope.index(source)], [scope.result(value)]
                 scope.operator(kernel.operator, inputs, outputs, kernel.options, kernel.version)
                 return
-    _looked_up(scope, source, value, entries)
+    _looked_up(scope, source, value, entries, np.array([128], np.int32))
 
 
-def _looked_up(scope: Scope, source: ir.Value, value: ir.Value, entries: NDArray[Any]) -> None:
-    """CAST, ADD and GATHER: any table, exact in every runtime that has int8 GATHER."""
+def _table_channelwise(scope: Scope, node: ir.Node) -> None:
+    """The tables one behind the other; those of channel c begin at 256 c."""
+    source, value = required(node.inputs[0]), node.outputs[0]
+    tables = scope.numbers(node.inputs[1])
+    shape = scope.shape(value)
+    if len(shape) > _MOST_AXES:
+        raise RefusedError(
+            f"a table for each channel of a tensor with {len(shape)} axes",
+            f"it has at most {_MOST_AXES}",
+        )
+    middles = 256 * np.arange(len(tables), dtype=np.int32) + 128
+    along = middles.reshape([1, -1] + [1] * (len(shape) - 2))
+    _looked_up(scope, source, value, tables.reshape(-1), along)
+
+
+def _looked_up(
+    scope: Scope,
+    source: ir.Value,
+    value: ir.Value,
+    entries: NDArray[Any],
+    middle: NDArray[np.int32],
+) -> None:
+    """CAST, ADD and GATHER: any table, exact in every runtime that has int8 GATHER.
+
+    Args:
+        scope: The file.
+        source: What is looked up.
+        value: What is found.
+        entries: All entries.
+        middle: Places of the entries for 0, as broadcast to the source.
+    """
     output, shape = scope.quantization(value), scope.shape(value)
     wide = scope.intermediate(f"{value.name}_int32", shape, None, "int32")
     casting = options(
@@ -107,7 +138,7 @@ def _looked_up(scope: Scope, source: ir.Value, value: ir.Value, entries: NDArray
     )
     scope.operator("CAST", [scope.index(source)], [wide], casting, 3)
     index = scope.intermediate(f"{value.name}_index", shape, None, "int32")
-    lowest = scope.constant("lowest", np.array([128], np.int32))
+    lowest = scope.constant("lowest", middle)
     scope.operator("ADD", [wide, lowest], [index], options("AddOptions"))
     table = scope.constant(f"{value.name}_table", entries, output)
     version = 2 if output.dtype == "int8" else 4
@@ -254,6 +285,7 @@ def _slopes(
 EMITTERS: dict[str, Emitter] = {
     "SigmoidInteger16": _sigmoid,
     "Table": _table,
+    "TableChannelwise": _table_channelwise,
     "TableInterpolated": _interpolated,
     "TanhInteger16": _sigmoid,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -87,3 +88,43 @@ def test_what_is_no_network_is_refused(tmp_path: Path) -> None:
     other = Path("sample_models/digits/digits.onnx")
     with pytest.raises(InputError, match="no network"):
         start_from(module, other)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"head_shift": 13}, "head_shift 13"),
+        ({"head_shift": 12, "out_shift": 24}, "float32"),
+        ({"stem_bias": np.full(20, 2**20 + 1, np.int32)}, "bias"),
+    ],
+)
+def test_sums_beyond_float32_are_refused(tmp_path: Path, changes: dict, said: str) -> None:
+    network = network_of(make_learner(STRUCTURE, enlarging(2), 1))
+    path = tmp_path / "model.onnx"
+    ir.save(network_model(dataclasses.replace(network, **changes), "wide"), path)
+    module = make_learner(STRUCTURE, enlarging(2), 2)
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    with pytest.raises(RecipeError, match=said) as caught:
+        start_from(module, path)
+    assert "--start" in str(caught.value.remedy)
+    assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
+
+
+def test_the_largest_shifts_that_are_taken_are_exact(tmp_path: Path) -> None:
+    """With all entries at their ends the module makes the pixels of the integer network."""
+    random = np.random.default_rng(0)
+    network = network_of(make_learner(STRUCTURE, enlarging(2), 1))
+    extreme = dataclasses.replace(
+        network,
+        head_tables=random.choice([-127, 126, 127], network.head_tables.shape).astype(np.int8),
+        stem_bias=random.choice([2**20, 1 - 2**20], 20).astype(np.int32),
+        head_shift=12,
+        out_shift=15,
+    )
+    path = tmp_path / "model.onnx"
+    ir.save(network_model(extreme, "wide"), path)
+    module = make_learner(STRUCTURE, enlarging(2), 2)
+    start_from(module, path)
+    plane = random.integers(0, 256, (21, 18), np.uint8)
+    found = module.image(torch.from_numpy(plane[None])).numpy()[0]
+    assert np.array_equal(found, extreme.apply(plane))

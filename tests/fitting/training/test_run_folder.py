@@ -104,7 +104,7 @@ def test_what_a_killed_run_left_makes_way_for_a_new_one(tmp_path):
         (tmp_path / "run" / name).write_bytes(b"old")
     folder = RunFolder(tmp_path / "run")
     folder.begin({"a": 1})
-    assert folder.started() == {"a": 1}
+    assert folder.told() == {"a": 1}
     assert {path.name for path in folder.path.iterdir()} == {"run.json", "lock"}
     folder.remove()
     assert not (tmp_path / "run").exists()
@@ -136,7 +136,7 @@ def test_a_damaged_run_is_named(tmp_path, text):
     folder = RunFolder(tmp_path / "run")
     (folder.path / "run.json").write_text(text)
     with pytest.raises(InputError, match=r"run\.json is damaged") as caught:
-        folder.started()
+        folder.told()
     assert "from the beginning" in caught.value.remedy
     (folder.path / "transcript.bin").write_text(text)
     with pytest.raises(InputError, match=r"transcript\.bin is damaged"):

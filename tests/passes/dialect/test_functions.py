@@ -125,6 +125,9 @@ SIGNATURES = {
     "SignStepFloorWide": (STEP, []),
     "CrossEntropyBase2": (["logits", "labels"], ["bits"]),
     "SquaredError": (["logits", "targets"], []),
+    "FeatureRanges": (["x"], ["tile"]),
+    "FeatureEncode": (["x", "ranges"], ["levels", "tile"]),
+    "FeatureDecode": (["x", "ranges"], ["levels", "tile"]),
 }
 
 INTEGER_TYPES = {

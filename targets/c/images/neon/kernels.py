@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intaglio.targets.c.images.interface import Kernels
+from intaglio.targets.c.images.layers import even_outputs, layers_of
 from intaglio.targets.c.images.neon.pixels import head, stem, stem_arrays
 from intaglio.targets.c.images.neon.windows import window_arrays, windows
-from intaglio.targets.c.kernels.base import Array
 from intaglio.transforms.table_networks.centred import CentredNetwork
 
 BLOCK = 32
@@ -23,41 +23,24 @@ def kernels(network: CentredNetwork, variant: str) -> Kernels:
     """
     del variant
     channels = network.channels
-    arrays = [*stem_arrays(network), Array("head_tables", pack_tables(network.head_tables))]
-    rows, singles = [], []
-    taps = [*(mixing.window for mixing in network.mixings), network.head_window]
-    for number, window in enumerate(taps):
-        packed, is_single = window_arrays(number, window)
-        arrays.append(packed)
-        singles.append(is_single)
-        tables, shift = "@head_tables@", 0
-        if number < len(network.mixings):
-            mixing = network.mixings[number]
-            arrays.append(Array(f"tables{number}", pack_tables(mixing.tables)))
-            tables, shift = f"@tables{number}@", mixing.shift
-        rows.append(
-            f"    {{{tables}, @{packed.name}@, {int(is_single)}, {window.shift}, {shift}}},"
-        )
+    layers = layers_of(network, pack_tables, window_arrays)
+    arrays = (*stem_arrays(network), *layers.arrays)
     index_bytes = BLOCK * channels
     parts = [
         f"enum {{ BLOCK = {BLOCK}, INDEX_BYTES = {index_bytes} }};",
-        _LAYERS.replace("@rows@", "\n".join(rows)).replace("@channels@", str(channels)),
+        _LAYERS.replace("@rows@", layers.rows).replace("@channels@", str(channels)),
         stem(network),
-        windows(channels, any(singles), not all(singles)),
+        windows(channels, layers.with_single, layers.with_general),
         _MIX.replace("@channels@", str(channels)) if network.mixings else "",
         head(network),
     ]
     code = "\n\n".join(part for part in parts if part)
-    return Kernels(BLOCK, index_bytes, code, tuple(arrays))
+    return Kernels(BLOCK, index_bytes, code, arrays)
 
 
 def pack_tables(tables: NDArray[np.int8]) -> NDArray[np.int8]:
     """(output pairs, channels, 2 outputs, 16 rows) of (channels, 16, outputs)."""
-    channels, rows, outputs = tables.shape
-    even = np.zeros((channels, rows, outputs + outputs % 2), np.int8)
-    even[..., :outputs] = tables
-    pairs = even.reshape(channels, rows, -1, 2)
-    return np.ascontiguousarray(pairs.transpose(2, 0, 3, 1))
+    return np.ascontiguousarray(even_outputs(tables).transpose(2, 0, 3, 1))
 
 
 _LAYERS = """\

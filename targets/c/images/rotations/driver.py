@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from intaglio.targets.c.images.bands import HELPERS, api
 from intaglio.targets.c.images.rotations.pictures import BITS, HOLD, MEMORY
 from intaglio.targets.c.images.rotations.plan import ALIGNMENT, OVERREAD, Plan
 from intaglio.targets.c.images.rotations.turning import ROTATIONS, taps
@@ -20,13 +21,14 @@ def driver(network: ReferenceNetwork, plan: Plan, name: str) -> str:
     parts = [
         _constants(network, plan),
         _tables(network),
+        HELPERS,
         MEMORY.replace("@hold@", HOLD if is_deep else ""),
         BITS,
         (_CLEAR + "\n\n" + _DEPTHWISE) if is_deep else "",
         _BRANCH.replace("@start@", _DEEP_START if is_deep else _START).replace(
             "@stage@", _DEEP_STAGE if is_deep else _STAGE
         ),
-        _API,
+        api("DELAY", "PIXELS"),
     ]
     text = "\n\n".join(part for part in parts if part)
     held = (
@@ -219,42 +221,4 @@ static void run_strip(const struct NAME__job *job, struct NAME__strip *strip)
                       job->out_stride);
         }
     }
-}"""
-
-_API = """\
-void NAME_run_band(const uint8_t *in, ptrdiff_t in_stride, int width, int height, uint8_t *out,
-                   ptrdiff_t out_stride, int first_row, int end_row, void *scratch)
-{
-    struct NAME__job job;
-    struct NAME__strip strip;
-    int from;
-    if (width <= 0 || height <= 0) {
-        return;
-    }
-    job.in = in;
-    job.out = out;
-    job.in_stride = in_stride;
-    job.out_stride = out_stride;
-    job.width = width;
-    job.height = height;
-    job.first = most(0, first_row);
-    job.end = least(end_row, height);
-    if (job.first >= job.end) {
-        return;
-    }
-    for (from = 0; from < width; from += strip.to - strip.from) {
-        strip.left = most(0, from - DELAY);
-        strip.cells = least(STRIP, width - strip.left);
-        strip.from = from - strip.left;
-        /* The last cells of a strip lack neighbours, unless the picture ends there. */
-        strip.to = strip.left + strip.cells == width ? strip.cells : strip.cells - DELAY;
-        place(&strip, scratch);
-        run_strip(&job, &strip);
-    }
-}
-
-void NAME_run(const uint8_t *in, ptrdiff_t in_stride, int width, int height, uint8_t *out,
-              ptrdiff_t out_stride, void *scratch)
-{
-    NAME_run_band(in, in_stride, width, height, out, out_stride, 0, height, scratch);
 }"""

@@ -7,33 +7,6 @@ keep, and three rows of levels of each branch. Pixels beyond an edge are mirrore
 from __future__ import annotations
 
 MEMORY = """\
-static int whole_blocks(int cells)
-{
-    return (cells + BLOCK - 1) / BLOCK * BLOCK;
-}
-
-static int least(int a, int b)
-{
-    return a < b ? a : b;
-}
-
-static int most(int a, int b)
-{
-    return a > b ? a : b;
-}
-
-/* A picture and the part of it that is made. */
-struct NAME__job {
-    const uint8_t *in;
-    uint8_t *out;
-    ptrdiff_t in_stride;
-    ptrdiff_t out_stride;
-    int width;
-    int height;
-    int first;
-    int end;
-};
-
 /* A strip: columns of cells that it computes, and those of them that it writes. */
 struct NAME__strip {
     int left;

@@ -1,0 +1,1 @@
+"""Fits the codec of a cut to calibration samples."""

@@ -1,0 +1,1 @@
+"""Split graphs: quantizers of features, their statistics, and what goes over the wire."""
