@@ -59,6 +59,9 @@ def _are_pictures(source: str, path: str) -> bool:
     Raises:
         InputError: It is a folder, and the model takes arrays.
     """
+    # Of arrays the reader of arrays says it.
+    if not Path(source).exists() and Path(source).suffix.lower() not in (".npy", ".npz"):
+        raise InputError(f"there is no file {source}", remedy="check the path of --input")
     if not is_pictures(source):
         return False
     from intaglio.plane_runner import takes_pictures

@@ -98,8 +98,8 @@ class FitJob:
             learned, held_out = split_images(images.images, settings.recipe.held_out)
             if not held_out:
                 warnings.append(
-                    f"{len(images.images)} pictures are too few to hold some out: there is no "
-                    "validation; give --validation"
+                    f"pictures are too few to hold some out ({len(images.images)}, and it takes "
+                    "5): there is no validation; give --validation"
                 )
         else:
             others = load_images(Path(validation))

@@ -28,6 +28,8 @@ MANIFEST_KEY = "table_network"
 #: Targets that emit one.
 TARGETS = ("onnx-integer", "c")
 
+_FORCE = "tables.substitute_convolutions.force"
+
 #: Why the steps of a recipe were not run.
 _LEFT_ALONE = "the model is a table network, which computes in integers already"
 
@@ -120,7 +122,9 @@ def require_plain_settings(recipe: Recipe, chosen: Recipe, keep_steps: bool) -> 
         raise RecipeError(
             f"{', '.join(options)} {'has' if len(options) == 1 else 'have'} no effect: "
             f"{_LEFT_ALONE}",
-            remedy="leave it out; the options of a table network are those of `intaglio fit`",
+            remedy=f"leave {'it' if len(options) == 1 else 'them'} out"
+            + (" (it is --force)" if _FORCE in options else "")
+            + "; the options of a table network are those of `intaglio fit`",
         )
     if keep_steps:
         raise RecipeError(

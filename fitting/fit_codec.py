@@ -256,7 +256,6 @@ class FitCodec(DataPass):
             "samples": probe.samples,
             "noise": found.noise,
             "bits_per_element": found.bits / elements,
-            "session": f"{specification.session:08x}",
             "features": [_describe(feature) for feature in specification.features],
         }
         why = f"relative noise {found.noise:.3g} at the outputs on {probe.samples} samples"

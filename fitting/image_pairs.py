@@ -140,7 +140,7 @@ class CropSampler:
         if not fits:
             raise InputError(
                 f"none of {len(images)} pictures has {needed}x{needed} pixels, which a crop takes",
-                remedy="give larger pictures or a smaller crop",
+                remedy="give larger pictures, or a smaller crop with --set crop=NUMBER",
             )
         self._clean = [_with_luma(_cropped(image.pixels, task.factor)) for image in fits]
         self._seen = self._clean

@@ -15,7 +15,7 @@ Json = Mapping[str, Any]
 #: The target whose artifacts have such a report.
 TARGET = "c"
 
-_TABLE_NETWORK = "table network"
+TABLE_NETWORK_KIND = "table network"
 
 
 def c_sections(folder: Path, artifacts: Sequence[Json]) -> list[dict[str, Any]]:
@@ -37,7 +37,7 @@ def c_sections(folder: Path, artifacts: Sequence[Json]) -> list[dict[str, Any]]:
     return [
         _section(path, report)
         for path, report in found.items()
-        if report.get("kind") != _TABLE_NETWORK
+        if report.get("kind") != TABLE_NETWORK_KIND
     ]
 
 

@@ -13,8 +13,10 @@ from intaglio.settings import build_config, build_target_config
 
 
 def commands(manifest: Mapping[str, Any], name: str) -> dict[str, str]:
-    """The commands that make and verify a bundle called ``name``, for the template."""
+    """The commands that make, verify and use a bundle called ``name``, for the template."""
+    run = ["intaglio", "run", name, "--input", "PICTURES", "--output", "RESULTS"]
     return {
+        "run_command": shlex.join(run) if "table_network" in manifest else "",
         "command": convert_command(manifest, name),
         "verify_command": shlex.join(["intaglio", "verify", name]),
     }

@@ -20,7 +20,12 @@ from intaglio.report.formatting import (
 from intaglio.report.npu import npu_sections
 from intaglio.report.sizes import layer_sizes
 from intaglio.report.split import split_cards, split_section
-from intaglio.report.table_network import TABLE_NETWORK, table_network_cards
+from intaglio.report.table_network import (
+    ARITHMETIC,
+    TABLE_NETWORK,
+    table_network_cards,
+    table_network_code,
+)
 from intaglio.report.tables_cost import tables_section
 from intaglio.report.training import training_section
 from intaglio.verification.comparison import OUTERMOST_LSB
@@ -55,21 +60,26 @@ def build_context(
     """
     artifacts = [a for a in manifest["artifacts"] if a["target"] != SOURCE]
     source = next((a for a in manifest["artifacts"] if a["target"] == SOURCE), None)
+    own = TABLE_NETWORK in manifest
+    left_alone = own and not any(step["changes"] for step in evidence["steps"])
     layers = list(verify["layers"]) if verify else []
     main, others = _split_layers(layers)
     # Nothing of a table network was float before.
-    sizes = [] if TABLE_NETWORK in manifest else _sizes(folder, artifacts, source)
+    sizes = [] if own else _sizes(folder, artifacts, source)
     return {
         "title": manifest["source"]["path"],
         "manifest": manifest,
         "artifacts": artifacts,
         "source": source,
-        "steps": [_step(step) for step in evidence["steps"]],
+        "all_artifacts": _named_arithmetic(manifest["artifacts"], own),
+        "profile": ARITHMETIC if own else manifest["profile"],
+        "steps": [] if left_alone else [_step(step) for step in evidence["steps"]],
+        "steps_left_alone": len(evidence["steps"]) if left_alone else 0,
         "plan": _plan_rows(plan),
         "verify": verify,
         "cards": _cards(manifest, artifacts, source, verify, main),
         "warnings": _warnings(manifest, evidence, verify, main),
-        "pairs": _pairs(verify),
+        "pairs": _named_arithmetic(_pairs(verify), own),
         "accuracy": _accuracy(verify, artifacts),
         "scale_note": _scale_note(verify),
         "layers": [_layer(layer) for layer in main],
@@ -81,6 +91,7 @@ def build_context(
         "range_chart": _range_chart(main),
         "npu": npu_sections(folder, artifacts),
         "c_code": c_sections(folder, artifacts),
+        "network_code": table_network_code(folder, artifacts),
         "training": training_section(manifest.get("adapted")),
         "split": split_section(folder, manifest, evidence["steps"], verify),
         "tables_cost": tables_section(evidence["steps"]),
@@ -90,6 +101,11 @@ def build_context(
         "outermost": OUTERMOST_LSB,
         "low_sqnr_db": LOW_SQNR_DB,
     }
+
+
+def _named_arithmetic(rows: Sequence[Json], own: bool) -> list[dict[str, Any]]:
+    """Artifacts or pairs; of a table network no profile is told, since none counts."""
+    return [{**row, "arithmetic": ARITHMETIC} if own else dict(row) for row in rows]
 
 
 def _split_layers(layers: Sequence[Json]) -> tuple[list[Json], dict[str, list[Json]]]:
@@ -267,6 +283,8 @@ def _verdict_note(pair: Json) -> str:
         return "against the unsplit quantized model: what the codec costs"
     if pair["reference"] == SOURCE:
         return "against the float model: a measure of quantization, not of correctness"
+    if pair["must_be_exact"] and pair["reference"] == "numpy":
+        return "the definition in numpy: every bit must agree"
     if pair["must_be_exact"]:
         return f"both compute '{pair['arithmetic']}': every bit must agree"
     return "another arithmetic: differences are counted"

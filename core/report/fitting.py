@@ -49,7 +49,7 @@ def _cards(facts: Json) -> list[tuple[str, str, str]]:
             (
                 "PSNR",
                 f"{facts['psnr']:.2f} dB",
-                f"on {facts['pictures']['held_out']} held-out pictures; "
+                f"on {_pictures(facts['pictures']['held_out'])} held out; "
                 f"{simple}: {facts['baseline']:.2f} dB",
             )
         )
@@ -122,7 +122,13 @@ def _settings(settings: Json) -> list[tuple[str, str]]:
 
 
 def _plain(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_plain, value))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _pictures(count: int) -> str:
+    return "1 picture" if count == 1 else f"{format_count(count)} pictures"
 
 
 def _decibels(error: float) -> float:

@@ -101,6 +101,7 @@ def test_target_onnx_qdq_is_refused(cli, model, tmp_path):
         (["--input", "in", "--output", "in/a.png"], 2, "is a file"),
         (["--input", "none.png", "--output", "out"], 3, "there is no file"),
         (["--input", "empty", "--output", "out"], 3, "there is no picture"),
+        (["--input", "nowhere", "--output", "out"], 3, "there is no file nowhere"),
     ],
 )
 def test_nonsense(cli, bundle, pictures, tmp_path, arguments, code, message):

@@ -66,6 +66,12 @@ def test_conversion_changes_nothing_and_needs_no_data(models, tmp_path, name, re
     page = (made.folder / "report.html").read_text(encoding="utf-8")
     assert "Look-ups" in page
     assert "in float" not in page
+    # No profile counts and no step does anything: the page does not pretend so.
+    assert f"task {name}" in page
+    assert "tflm" not in page
+    assert "steps of the recipe left it alone" in page
+    assert "canonicalize." not in page
+    assert "intaglio run b --input PICTURES" in page
 
 
 def test_the_same_model_gives_the_same_bytes(models, tmp_path):
@@ -324,7 +330,9 @@ def test_emitted_c_and_onnxruntime_write_the_same_pictures(c_bundle, tmp_path):
 
 
 def test_the_report_and_the_bench_know_the_c(c_bundle):
-    assert "Look-ups" in (c_bundle.folder / "report.html").read_text(encoding="utf-8")
+    page = (c_bundle.folder / "report.html").read_text(encoding="utf-8")
+    assert "Look-ups" in page
+    assert "Working memory" in page
     assert inspect_bundle(c_bundle.folder)["measured"]
     timed = {entry.name: entry for entry in bench_bundle(c_bundle, runs=1, seconds=0.1).entries}
     assert timed["c@portable"].reason is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from intaglio.transforms.split.quantizers import (
@@ -75,14 +75,18 @@ def test_it_is_no_worse_than_any_uniform_one_of_its_levels(histogram, levels, we
         assert own <= cost(other, histogram, weight, trade_off) + weight * 0.25 + 1e-9
 
 
-@given(histograms(), st.integers(2, 16))
-def test_more_costly_bits_are_fewer(histogram, levels):
+@pytest.mark.parametrize("levels", [2, 5, 16])
+def test_more_costly_bits_are_fewer(levels):
+    generator = np.random.default_rng(levels)
+    values = np.clip(np.rint(generator.laplace(-20, 12, 20000)), -128, 127).astype(int)
+    histogram = np.bincount(values + 128, minlength=256).astype(float)
     rates = []
-    for trade_off in (0.0, 10.0, 1e6):
+    for trade_off in (0.0, 10.0, 100.0, 1e6):
         found = entropy_constrained(histogram, levels, 1.0, trade_off)
         rates.append(cost(found, histogram, 0.0, 1.0))
-    assert rates[0] >= rates[1] - 0.35
-    assert rates[2] == pytest.approx(0, abs=1e-9)
+    assert rates == sorted(rates, reverse=True)
+    assert rates[0] > rates[2] or levels == 2
+    assert rates[3] == pytest.approx(0, abs=1e-9)
 
 
 @pytest.mark.parametrize("value", [-128, -127, -1, 0, 1, 126, 127])
@@ -125,15 +129,14 @@ def test_values_that_never_occur_go_to_their_neighbors():
 
 @example(np.ones(256))
 @given(histograms())
-def test_levels_enough_for_all_values_lose_nothing_but_in_the_tails(histogram):
-    """The first cells leave 0.2 % out at either end: they share the code of the value beside."""
+def test_256_levels_lose_nothing(histogram):
+    """Unless less than 0.2 % lie at an end: the first cells leave that out."""
+    share = histogram / histogram.sum()
+    present = np.flatnonzero(share)
+    assume(min(share[present[0]], share[present[-1]]) > 0.0021)
     found = entropy_constrained(histogram, 256, 1.0, 0.0)
     check(found, 256)
-    below = np.cumsum(histogram) / histogram.sum()
-    inner = (below > 0.002) & (below - histogram / histogram.sum() < 0.998)
-    inner[[np.flatnonzero(inner)[0], np.flatnonzero(inner)[-1]]] = False
-    error = np.abs(found.decode[found.encode] - VALUES)
-    assert not error[inner & (histogram > 0)].any()
+    assert not (found.decode[found.encode] - VALUES)[present].any()
 
 
 def test_no_cost_of_bits_gives_lloyds_means():
