@@ -38,6 +38,11 @@ from intaglio.transforms.split.specification import CodecSpecification, Feature,
 _UNIFORM_BITS = (8, 4, 3, 2)
 #: Most bits of a code of an entropy-constrained quantizer; more are hardly ever used.
 _ENTROPY_BITS = 4
+#: Most bits where the noise asks for them.
+_LARGEST_BITS = 8
+
+#: A budget of bits may be missed by so much: rounding of frequencies and of the search.
+_SLACK = 1.001
 
 #: A patch of the whole plane is tried up to this side.
 _LARGEST_PATCH = 16
@@ -53,7 +58,8 @@ class FitCodecConfig(PassConfig):
             the noise is then what it gets.
         quantizer: ``entropy`` (cells of any width, for the least noise at a rate) or ``uniform``.
         bits: Bits of a code: of uniform quantizers all have these (None chooses 8, 4, 3 or 2 for
-            each stripe); of the others the most.
+            each stripe); of the others the most (None is 4, or 8 where the noise
+            asks for them).
         clip: Share of a range that uniform quantizers keep; None chooses 1, 0.85, 0.7 or 0.5.
         stripes: Runs of channels that share a quantizer; 0 for one a channel.
         order: Channels on the wire: ``none`` (as they are), ``range``, ``similarity``, or ``auto``
@@ -131,10 +137,14 @@ class FitCodec(DataPass):
         fits = [
             FeatureFit(probe, name, self._shape(probe, name, patch), self._choice()) for name in cut
         ]
-        tried = patch > 1 and not self.config.share_patch
+        tried = patch > 1 and not self.config.share_patch and self.config.bits_per_element is None
         if tried and max(fit.sharing_noise for fit in fits) > self.config.noise / 2:
             return None
         found = self._budgeted(model, probe, fits)
+        if self._needs_more_levels(noise_of(probe, fits, found)):
+            for fit in fits:
+                fit.choice = Choice("entropy", (_LARGEST_BITS,))
+            found = self._budgeted(model, probe, fits)
         features = [
             self._modelled(_feature(model, fit, q), q.codes)
             for fit, q in zip(fits, found, strict=True)
@@ -157,6 +167,12 @@ class FitCodec(DataPass):
             noise = dynamic.noise_of(probe, features)
             made.append(_Fitted(tuple(features), noise, self._bits(features, codes)))
         return min(made, key=self._rank)
+
+    def _needs_more_levels(self, noise: float) -> bool:
+        """Whether a budget of noise asks for more levels, and nobody said how many to use."""
+        config = self.config
+        free = config.quantizer == "entropy" and config.bits is None
+        return free and config.bits_per_element is None and noise > config.noise
 
     def _rank(self, fitted: _Fitted) -> tuple[float, float]:
         """The smaller the better: within the budget first, then what the budget leaves open."""
@@ -269,7 +285,25 @@ class FitCodec(DataPass):
             )
             for feature in specification.features
         ]
-        return outcome(model, changes, facts=facts)
+        return outcome(model, changes, self._missed(found, elements), facts=facts)
+
+    def _missed(self, found: _Fitted, elements: int) -> list[Skip]:
+        """What to say of a budget that was not met.
+
+        Raises:
+            RecipeError: A budget of bits was asked for, and no codec of these options is within it.
+        """
+        budget = self.config.bits_per_element
+        if budget is not None and found.bits > budget * elements * _SLACK:
+            raise RecipeError(
+                f"{self.name}: {budget:g} bits an element are asked for, and these options need "
+                f"{found.bits / elements:.3g} at least",
+                remedy="give more bits, quantizer=entropy with coding=rans, or fewer stripes",
+            )
+        if budget is None and found.noise > self.config.noise:
+            reason = f"noise {found.noise:.3g} is above the {self.config.noise:g} asked for: "
+            return [Skip("", reason + "codes of more bits would be needed")]
+        return []
 
 
 @dataclasses.dataclass(frozen=True)

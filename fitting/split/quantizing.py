@@ -71,7 +71,7 @@ class FeatureFit:
     def __init__(self, probe: Probe, name: str, shape: Shape, choice: Choice) -> None:
         self.name = name
         self.shape = shape
-        self._choice = choice
+        self.choice = choice
         feature = probe.features[name]
         self._tensor_shape = feature.shape
         self._wire = as_planes(feature)[:, list(shape.order)]
@@ -89,7 +89,7 @@ class FeatureFit:
     def quantize(self, price: float) -> Quantized:
         """The quantizers for a price of a bit."""
         quantizers = tuple(
-            design(histogram, float(weight), price, self._choice)
+            design(histogram, float(weight), price, self.choice)
             for histogram, weight in zip(self._histograms, self.weights, strict=True)
         )
         return self.apply(quantizers)
@@ -123,7 +123,7 @@ class FeatureFit:
         codes: NDArray[np.uint8],
     ) -> list[NDArray[np.int64]]:
         share = self.shape.share
-        if self._choice.kind == "uniform" and share == 1:
+        if self.choice.kind == "uniform" and share == 1:
             return [quantizers[stripe].decode for stripe in of_channel]
         made = []
         wide = spread(codes, share, self.shape.patch, self._wire.shape)

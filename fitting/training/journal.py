@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
 import numpy as np
 
+from intaglio.fitting.run_folder import cannot_write
 from intaglio.transforms.forward_gradient.transcript import (
     HALVINGS_OFFSET,
     HEADER_BYTES,
@@ -26,13 +28,22 @@ class Journal:
     Args:
         path: The file.
         transcript: What it holds so far; written out anew.
+
+    Raises:
+        OutputError: It cannot be written, here or later.
     """
 
     def __init__(self, path: Path, transcript: Transcript) -> None:
+        self._path = path
         whole = path.with_suffix(".new")
-        whole.write_bytes(encode(transcript))
-        whole.replace(path)
-        self._file = path.open("r+b", buffering=0)
+        try:
+            whole.write_bytes(encode(transcript))
+            whole.replace(path)
+            self._file = path.open("r+b", buffering=0)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                whole.unlink()
+            raise cannot_write(path, error) from error
         self._probes = transcript.probes
         self._codes = transcript.signs.size
         self._halvings = len(transcript.halvings)
@@ -54,15 +65,13 @@ class Journal:
         # Signs that fill up a byte stand behind as many places that are written already.
         packed = bytearray(pack_signs(np.array([*[0] * used, *signs], np.int8)))
         packed[0] = packed[0] & (0xFF << 2 * used) & 0xFF | self._last
-        self._file.seek(HEADER_BYTES + self._codes // 4)
-        self._file.write(packed)
+        self._write_at(HEADER_BYTES + self._codes // 4, packed)
         self._codes += len(signs)
         self._last = packed[-1] if self._codes % 4 else 0
 
     def halve(self, step: int) -> None:
         """Notes that the step is halved once more from ``step`` on."""
-        self._file.seek(HALVINGS_OFFSET + 4 * self._halvings)
-        self._file.write(step.to_bytes(4, "little"))
+        self._write_at(HALVINGS_OFFSET + 4 * self._halvings, step.to_bytes(4, "little"))
         self._halvings += 1
 
     def sync(self) -> None:
@@ -72,3 +81,10 @@ class Journal:
     def close(self) -> None:
         """Closes the file."""
         self._file.close()
+
+    def _write_at(self, place: int, data: bytes | bytearray) -> None:
+        try:
+            self._file.seek(place)
+            self._file.write(data)
+        except OSError as error:
+            raise cannot_write(self._path, error) from error

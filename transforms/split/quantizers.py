@@ -94,6 +94,9 @@ def entropy_constrained(
 
 
 def _first_centres(probability: NDArray[np.float64], levels: int) -> NDArray[np.float64]:
+    present = np.flatnonzero(probability)
+    if levels >= len(present):
+        return VALUES[present].astype(np.float64)  # Without a price nothing need be lost.
     below = np.cumsum(probability)
     low = int(np.searchsorted(below, _TAIL, side="right"))
     high = int(np.searchsorted(below, 1 - _TAIL, side="left"))

@@ -76,6 +76,16 @@ def test_the_page_has_score_curves_and_samples():
     assert "240" in page  # 3840 look-ups for 16 pixels
 
 
+def test_numbers_are_for_people():
+    pictures = {**FACTS["pictures"], "held_out": 1}
+    recipe = {**FACTS["settings"]["recipe"], "shares": [1 / 3, 2 / 3]}
+    settings = {**FACTS["settings"], "recipe": recipe}
+    page = fitting_report({**FACTS, "pictures": pictures, "settings": settings}, [])
+    assert "on 1 picture held out" in page
+    assert "0.333333, 0.666667" in page
+    assert "intaglio convert model.onnx --recipe lut" in page
+
+
 def test_names_are_escaped_and_nothing_is_loaded():
     page = fitting_report(FACTS, [SAMPLE])
     assert "<script" not in page

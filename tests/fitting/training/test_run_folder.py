@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from intaglio.errors import InputError, RecipeError
+from intaglio.errors import InputError, OutputError, RecipeError
 from intaglio.fitting.training.journal import Journal
 from intaglio.fitting.training.run_folder import RunFolder, fingerprint, new_transcript
 from intaglio.transforms.forward_gradient.transcript import (
@@ -65,6 +66,20 @@ def test_a_write_torn_between_its_bytes_loses_that_step_only(tmp_path_factory, p
         found = decode(after[: max(cut, HEADER_BYTES)])
         assert found.steps in (steps - 1, steps)
         assert (found.signs[: steps - 1] == 1).all()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+def test_a_full_disk_names_the_transcript(tmp_path):
+    journal = Journal(tmp_path / "transcript.bin", empty(3))
+    journal.add((1, 0, -1))
+    journal.close()
+    with Path("/dev/full").open("r+b", buffering=0) as journal._file:
+        for call in (lambda: journal.add((1, 1, 1)), lambda: journal.halve(1)):
+            with pytest.raises(OutputError, match=r"transcript\.bin: No space left"):
+                call()
+    assert Journal.read(tmp_path / "transcript.bin").steps == 1
+    with pytest.raises(OutputError, match=r"transcript\.bin: "):
+        Journal(tmp_path / "nowhere" / "transcript.bin", empty(3))
 
 
 def test_only_one_process_has_a_folder(tmp_path):
