@@ -138,7 +138,7 @@ class FitCodec(DataPass):
             FeatureFit(probe, name, self._shape(probe, name, patch), self._choice()) for name in cut
         ]
         tried = patch > 1 and not self.config.share_patch and self.config.bits_per_element is None
-        if tried and max(fit.sharing_noise for fit in fits) > self.config.noise / 2:
+        if tried and max(fit.sharing_noise for fit in fits) > self.config.noise:
             return None
         found = self._budgeted(model, probe, fits)
         if self._needs_more_levels(noise_of(probe, fits, found)):

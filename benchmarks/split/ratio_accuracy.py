@@ -1,6 +1,6 @@
 """How much smaller do features get, and what does the server still get right?
 
-    python -m benchmarks.split.ratio_accuracy [--model NAME ...] [--samples N]
+    python -m benchmarks.split.ratio_accuracy [--model NAME ...] [--cut NAME ...] [--samples N]
 
 ResNet8 and the sample model ``fashion``, cut behind each residual addition. For each budget of
 noise a codec is fitted to training pictures; then every test picture goes through it: integer
@@ -12,6 +12,7 @@ and the input pictures as JPEG and WebP of the size of the frames.
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -30,10 +31,10 @@ from intaglio.verification.split_baselines import (
 )
 
 from benchmarks.common import default_shared, environment, markdown_table, write_json
-from benchmarks.split.cutting import MODELS, CutModel, open_cuts, picture_accuracy, pixels_of
+from benchmarks.split.cutting import MODELS, NAMES, CutModel, open_cuts, picture_accuracy, pixels_of
 
 RESULTS = Path(__file__).resolve().parent / "results"
-NOISE = (0.003, 0.006, 0.01, 0.015, 0.02, 0.03)
+NOISE = (0.003, 0.006, 0.008, 0.01, 0.015, 0.02, 0.03)
 BATCH = 32
 
 #: Points of accuracy that may be lost against the float model.
@@ -131,10 +132,14 @@ def picture_rows(cut: CutModel, size: float) -> Iterator[dict[str, Any]]:
         yield {**row, "quality": quality.quality, "fits": quality.fits}
 
 
-def measure(name: str, shared: Path, samples: int | None) -> list[dict[str, Any]]:
-    """All rows of a model."""
+def measure(
+    name: str, cuts: Sequence[str], shared: Path, samples: int | None
+) -> list[dict[str, Any]]:
+    """All rows of a model at some of its cuts."""
     rows: list[dict[str, Any]] = []
     for cut in open_cuts(name, shared, samples):
+        if cut.cut not in cuts:
+            continue
         rows += plain_rows(cut)
         curve = []
         for noise in NOISE:
@@ -152,6 +157,15 @@ def best_of(curve: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """The smallest frames that lose no more than LOSS points against the float model."""
     within = [row for row in curve if row["against_float"] >= -LOSS]
     return min(within, key=lambda row: row["bytes"], default=None)
+
+
+def merged(path: Path, made: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """New rows in the place of those of the same cuts in an earlier file, in a fixed order."""
+    fresh = {(row["model"], row["cut"]) for row in made}
+    earlier = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
+    kept = [row for row in earlier if (row["model"], row["cut"]) not in fresh]
+    places = [(model, cut) for model in MODELS for cut in NAMES]
+    return sorted([*kept, *made], key=lambda row: places.index((row["model"], row["cut"])))
 
 
 def _line(row: Mapping[str, Any]) -> str:
@@ -234,9 +248,15 @@ def main() -> None:
     """Measures and writes ``results/ratio_accuracy.*``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", nargs="*", default=list(MODELS), choices=MODELS)
+    parser.add_argument("--cut", nargs="*", default=list(NAMES), choices=NAMES)
     parser.add_argument("--samples", type=int)
     given = parser.parse_args()
-    rows = [row for name in given.model for row in measure(name, default_shared(), given.samples)]
+    made = [
+        row
+        for name in given.model
+        for row in measure(name, given.cut, default_shared(), given.samples)
+    ]
+    rows = merged(RESULTS / "ratio_accuracy.json", made)
     write_json(RESULTS / "ratio_accuracy.json", {"environment": environment(), "rows": rows})
     text = report(rows)
     (RESULTS / "ratio_accuracy.md").write_text(text, encoding="utf-8")
