@@ -170,6 +170,8 @@ def main() -> None:
     ]
     write_json(RESULTS / "link.json", {"environment": environment(), "rows": rows})
     text = report(rows)
+    if given.samples:
+        text += f"\nTop-1 on the first {given.samples} samples of the test sets.\n"
     (RESULTS / "link.md").write_text(text, encoding="utf-8")
     print(text)
 
