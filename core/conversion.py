@@ -50,6 +50,10 @@ if TYPE_CHECKING:
     from intaglio.fitting.data import CalibrationData
 
 
+#: Passes that calibrate what is behind the scales of a model.
+_AFTER_QUANTIZATION = ("calibrate.choose_cut", "calibrate.fit_codec")
+
+
 @dataclasses.dataclass(frozen=True)
 class _Job:
     """What was asked for, checked and opened.
@@ -332,7 +336,9 @@ def _without_effect(recipe: Recipe, model: ir.Model) -> list[str]:
     options = [
         f"{step.pass_name}.{option}"
         for step in recipe.steps
-        if step.enabled and step.pass_name.startswith(("calibrate.", "quantize."))
+        if step.enabled
+        and step.pass_name.startswith(("calibrate.", "quantize."))
+        and step.pass_name not in _AFTER_QUANTIZATION
         for option in step.options
     ]
     if not options:

@@ -51,6 +51,7 @@ class Probe:
     ) -> None:
         self._cut = list(cut)
         inputs = [str(value.name) for value in model.graph.inputs]
+        self._fixed = bool(data.fixed_batch)
         self._group = data.fixed_batch or batch_size(model)
         head = _open(model, inputs, self._cut)
         self.features = self._run_head(model, head, data, min(limit, len(data)), progress)
@@ -104,9 +105,18 @@ class Probe:
         count = len(next(iter(features.values())))
         parts: list[list[NDArray[Any]]] = []
         for start in range(0, count, self._group):
-            feed = {n: array[start : start + self._group] for n, array in features.items()}
+            feed = {
+                n: self._whole(array[start : start + self._group]) for n, array in features.items()
+            }
             parts.append(self._tail.run(None, feed))
-        return [np.concatenate(each).astype(np.float64) for each in zip(*parts, strict=True)]
+        return [
+            np.concatenate(each)[:count].astype(np.float64) for each in zip(*parts, strict=True)
+        ]
+
+    def _whole(self, part: NDArray[np.int8]) -> NDArray[np.int8]:
+        """A batch of the size that the model asks for: the last sample fills it up."""
+        missing = self._group - len(part) if self._fixed else 0
+        return np.concatenate([part, np.repeat(part[-1:], missing, axis=0)]) if missing else part
 
 
 def decision(value: ir.Value) -> str:

@@ -23,8 +23,11 @@ This is the judge of the C coder, not the fast path.
 from __future__ import annotations
 
 import math
+import struct
+from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +46,12 @@ WORD_BITS = 16
 _WORD = (1 << WORD_BITS) - 1
 #: A state is made smaller where it is at least the frequency times this.
 ROOM = LOWEST >> PROBABILITY_BITS << WORD_BITS
+
+#: Codes that are looked up at once: the encoder's lists take about 150 bytes a code.
+_CHUNK = 1 << 14
+
+#: Where each code of a context begins in 0..4096, and the end: by stripe and context.
+_Tables = list[list[list[int]]]
 
 
 class PayloadError(ValueError):
@@ -67,15 +76,16 @@ def encode(specification: CodecSpecification, codes: NDArray[np.uint8]) -> bytes
         codes: [N, codes] in wire order.
     """
     states = [LOWEST] * lanes_of(specification)
-    words: list[int] = []
-    for lane, frequency, cumulative in reversed(
-        symbols(specification, codes).reshape(-1, 3).tolist()
-    ):
-        x = states[lane]
-        if x >= frequency * ROOM:
-            words.append(x & _WORD)
-            x >>= WORD_BITS
-        states[lane] = (x // frequency << PROBABILITY_BITS) + cumulative + x % frequency
+    words = array("H")
+    rows = max(1, _CHUNK // specification.codes)
+    for first in reversed(range(0, len(codes), rows)):
+        steps = symbols(specification, codes[first : first + rows]).reshape(-1, 3).tolist()
+        for lane, frequency, cumulative in reversed(steps):
+            x = states[lane]
+            if x >= frequency * ROOM:
+                words.append(x & _WORD)
+                x >>= WORD_BITS
+            states[lane] = (x // frequency << PROBABILITY_BITS) + cumulative + x % frequency
     return np.array(states, "<u4").tobytes() + np.array(words[::-1], "<u2").tobytes()
 
 
@@ -139,12 +149,14 @@ def decode(specification: CodecSpecification, payload: bytes, samples: int) -> N
     states = [int(x) for x in np.frombuffer(payload, "<u4", lanes)]
     if min(states) < LOWEST:
         raise PayloadError("a state is too small")
-    words = iter(np.frombuffer(payload, "<u2", offset=4 * lanes).tolist())
+    # One by one: a list of all words would take 18 times as much memory as they do.
+    words = (word for (word,) in struct.iter_unpack("<H", payload[4 * lanes :]))
+    tables = [_tables(feature) for feature in specification.features]
     made = np.empty((samples, specification.codes), np.uint8)
     for sample in range(samples):
         first = 0
-        for feature in specification.features:
-            planes = _decode_planes(feature, states, words)
+        for feature, below in zip(specification.features, tables, strict=True):
+            planes = _decode_planes(feature, below, states, words)
             made[sample, first : first + feature.codes] = planes.reshape(-1)
             first += feature.codes
     if any(x != LOWEST for x in states) or next(words, None) is not None:
@@ -152,13 +164,11 @@ def decode(specification: CodecSpecification, payload: bytes, samples: int) -> N
     return made
 
 
-def _decode_planes(feature: Feature, states: list[int], words: Iterator[int]) -> NDArray[np.uint8]:
+def _decode_planes(
+    feature: Feature, tables: _Tables, states: list[int], words: Iterator[int]
+) -> NDArray[np.uint8]:
     """One sample of one feature: [code channels, rows, columns]."""
     rows, columns = feature.code_plane
-    tables = [
-        [_cumulated(row) for row in feature.stripes[i].frequencies]
-        for i in range(len(feature.stripes))
-    ]
     stripes = feature.channel_stripes
     left_cap, upper_cap, other_cap = feature.caps
     planes = np.zeros((feature.code_channels, rows + 1, columns + 1), np.uint8)
@@ -177,8 +187,11 @@ def _decode_planes(feature: Feature, states: list[int], words: Iterator[int]) ->
     return planes[:, 1:, 1:]
 
 
-def _cumulated(frequencies: tuple[int, ...]) -> list[int]:
-    return [0, *np.cumsum(frequencies).tolist()]
+def _tables(feature: Feature) -> _Tables:
+    return [
+        [list(accumulate(row, initial=0)) for row in stripe.frequencies]
+        for stripe in feature.stripes
+    ]
 
 
 def _step(states: list[int], lane: int, below: list[int], words: Iterator[int]) -> int:

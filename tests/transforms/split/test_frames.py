@@ -277,6 +277,22 @@ def test_hostile_sizes_take_no_memory(coding, ranges):
     assert peak < 8 * negotiated * specification.codes
 
 
+def test_the_largest_payload_of_noise_takes_little_more_than_itself():
+    """Noise decodes to the end, so that nothing is refused early."""
+    form = Form((16, 16, 16), (256,), lanes=4, frequencies="even")
+    generator = np.random.default_rng(0)
+    specification = CodecSpecification((build_feature(generator, form),)).check()
+    words = generator.integers(0, 256, 2 * 2 * specification.codes, np.uint8).tobytes()
+    payload = struct.pack("<4I", *[1 << 31] * 4) + words
+    assert len(payload) == largest_payload_bytes(specification, 2)
+    data = sealed(HEADER.pack(b"IF", 1, 0x20, specification.session, 2, len(payload)) + payload)
+    tracemalloc.start()
+    assert fault_of(specification, data, 2) == FrameFault.PAYLOAD
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * len(data)
+
+
 def test_a_payload_of_zeros_that_fits_is_refused_before_it_grows():
     """The largest payload that may be, of nothing useful: no more than the codes are allocated."""
     form = Form((16, 16, 16), (4,), lanes=4, frequencies="even")

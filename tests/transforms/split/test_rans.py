@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from intaglio.transforms.split import rans
 from intaglio.transforms.split.coding import feature_codes
 from intaglio.transforms.split.entropy import ideal_bits
 from intaglio.transforms.split.rans import (
@@ -161,6 +163,39 @@ def test_the_rarest_codes_take_twelve_bits_and_the_others_almost_none(levels, la
         assert abs(len(payload) - (4 * lanes + 512 * 12 / 8)) <= 4 * lanes
         assert len(payload) <= largest_payload(specification, 2)
         assert np.array_equal(decode(specification, payload, 2), rare)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 96, 97, 200])
+def test_samples_that_are_looked_up_at_once_change_no_byte(monkeypatch, chunk):
+    specification = codec(Form((4, 3, 4), (5, 16), caps=(1, 2, 3), lanes=2))
+    codes = draw_codes(np.random.default_rng(8), specification, 5)
+    expected = encode(specification, codes)
+    monkeypatch.setattr(rans, "_CHUNK", chunk)
+    assert encode(specification, codes) == expected
+    assert np.array_equal(decode(specification, expected, 5), codes)
+
+
+def test_the_encoder_takes_no_more_memory_for_more_samples():
+    specification = codec(Form((8, 16, 16), (4,), lanes=4))
+    codes = draw_codes(np.random.default_rng(9), specification, 150)
+    tracemalloc.start()
+    encode(specification, codes)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # 307,200 codes; a list of all steps would take more than 40 MB.
+    assert peak < 15_000_000
+
+
+@pytest.mark.parametrize("lanes", [9, 17, 64])
+def test_many_lanes_and_large_caps(lanes):
+    specification = codec(Form((70, 2), (2, 4), caps=(3, 3, 255), lanes=lanes))
+    codes = draw_codes(np.random.default_rng(10), specification, 3)
+    payloads = [encode(specification, row[None]) for row in codes]
+    assert encode_many(specification, codes) == payloads
+    assert np.array_equal(decode(specification, encode(specification, codes), 3), codes)
+    found, fault = decode_many(specification, payloads)
+    assert np.array_equal(found, codes)
+    assert not fault.any()
 
 
 def test_states_of_a_code_that_is_certain_stay_at_their_beginning():
