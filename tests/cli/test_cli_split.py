@@ -36,7 +36,8 @@ def test_convert_says_where_it_cut(split):
 
 def test_verify_shows_traffic_and_other_ways_to_send(split, cli, test_data):
     out, _ = split
-    done = cli("verify", out, "--inputs", test_data, "--samples", 40)
+    wide = {"COLUMNS": "220"}
+    done = cli("verify", out, "--inputs", test_data, "--samples", 40, env=wide)
     assert done.code == 0, done.out
     for text in ("split, one sample a message", "uniform 4 bits, a channel", "bits an element"):
         assert text in done.out

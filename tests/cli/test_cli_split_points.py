@@ -13,7 +13,8 @@ CALIBRATION = SAMPLES / "fashion" / "calibration.npz"
 
 
 def test_the_table_names_cuts_and_marks_the_best(cli):
-    done = cli("inspect", FASHION, "--split-points", "--bandwidth", "10Mbit/s")
+    arguments = ["inspect", FASHION, "--split-points", "--bandwidth", "10Mbit/s"]
+    done = cli(*arguments, env={"COLUMNS": "220"})
     assert done.code == 0
     lines = done.out.splitlines()
     [best] = [line for line in lines if " best" in line]
@@ -40,7 +41,7 @@ def test_with_data_and_a_plot_everything_is_in_the_json(cli, tmp_path):
     assert plot.read_text(encoding="utf-8").count("<svg") == 1
     assert sum(point["best"] for point in data["points"]) == 1
     assert all(point["encoded_bytes"] > 0 for point in data["points"])
-    shown = cli(*arguments)
+    shown = cli(*arguments, env={"COLUMNS": "220"})
     assert "encoded" in shown.out.splitlines()[0]
     assert "bytes estimated on 32 samples" in shown.out
     assert f"drawn in {plot}" in shown.out
