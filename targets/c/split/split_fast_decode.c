@@ -93,49 +93,59 @@ SPLIT_INLINE uint32_t refill(uint32_t state, const uint8_t **words)
 #endif
 }
 
+/* Places that are decoded at once: the row below the last one has room behind them too. */
+#define DECODED (SPLIT_CHUNK / 2)
+
 /* Working memory of a group: for each lane and place, how far the row of the place is from the
- * table's begin without its neighbours (`bases`), what the upper neighbour adds, and the code. */
+ * table's begin without its left neighbour, and the code. A code adds what it does to the place
+ * below it when it is found. */
 struct decoding {
     uint32_t bases[SPLIT_LARGEST_LANES * SPLIT_PITCH];
-    uint32_t uppers[SPLIT_LARGEST_LANES * SPLIT_PITCH];
     uint8_t codes[SPLIT_LARGEST_LANES * SPLIT_PITCH];
     uint32_t states[SPLIT_LARGEST_LANES];
     uint32_t lefts[SPLIT_LARGEST_LANES];
 };
 
-/* A piece of a row from place k of the chunk on, column by column while the words suffice whatever
- * the codes are; returns the columns done. */
+/* Rows of a chunk, or a piece of a row, place by place while the words suffice whatever the codes
+ * are; returns the places done. */
 SPLIT_INLINE size_t decode_freely(const struct split_fast_feature *fast, struct decoding *work,
-                                  size_t k, size_t columns, uint32_t count,
+                                  size_t places, size_t width, uint32_t count,
                                   uint32_t threshold_words, const uint8_t **next,
                                   const uint8_t *end)
 {
     const uint64_t *rows = fast->rows;
     const uint32_t *steps = fast->steps;
-    const uint32_t *bases = work->bases + k;
-    uint32_t *uppers = work->uppers;
-    uint8_t *codes = work->codes + k;
     const uint8_t *words = *next;
     uint32_t x[SPLIT_LARGEST_LANES], left[SPLIT_LARGEST_LANES];
-    size_t c, lane;
+    size_t k = 0, stop = 0, lane;
     SPLIT_UNROLL
     for (lane = 0; lane < count; lane++) {
         x[lane] = work->states[lane];
         left[lane] = work->lefts[lane];
     }
-    for (c = 0; c < columns && end - words >= (ptrdiff_t)(2 * count); c++) {
-        SPLIT_UNROLL
-        for (lane = 0; lane < count; lane++) {
-            const size_t place = lane * SPLIT_PITCH + c;
-            const uint64_t *row = rows + (bases[place] + uppers[place] + left[lane]);
-            const uint32_t slot = x[lane] & 4095;
-            const uint32_t twice = find_code(row, slot, threshold_words);
-            uint32_t pair;
-            memcpy(&pair, (const uint8_t *)(row + threshold_words) + 2 * (size_t)twice, 4);
-            x[lane] = refill((pair & 0xFFFF) * (x[lane] >> 12) + slot - (pair >> 16), &words);
-            left[lane] = steps[twice];
-            uppers[place] = steps[twice + 1];
-            codes[place] = (uint8_t)(twice / 2);
+    while (k == stop && k < places) {
+        uint32_t *bases = work->bases, *below = work->bases + width;
+        uint8_t *codes = work->codes;
+        for (stop = k + width; k < stop && end - words >= (ptrdiff_t)(2 * count); k++) {
+            SPLIT_UNROLL
+            for (lane = 0; lane < count; lane++) {
+                const size_t place = lane * SPLIT_PITCH + k;
+                const uint64_t *row = rows + (bases[place] + left[lane]);
+                const uint32_t slot = x[lane] & 4095;
+                const uint32_t twice = find_code(row, slot, threshold_words);
+                uint32_t pair;
+                memcpy(&pair, (const uint8_t *)(row + threshold_words) + 2 * (size_t)twice, 4);
+                x[lane] = refill((pair & 0xFFFF) * (x[lane] >> 12) + slot - (pair >> 16), &words);
+                left[lane] = steps[twice];
+                below[place] += steps[twice + 1];
+                codes[place] = (uint8_t)(twice / 2);
+            }
+        }
+        if (k == stop && k < places) {
+            SPLIT_UNROLL
+            for (lane = 0; lane < count; lane++) {
+                left[lane] = 0;
+            }
         }
     }
     SPLIT_UNROLL
@@ -144,20 +154,23 @@ SPLIT_INLINE size_t decode_freely(const struct split_fast_feature *fast, struct 
         work->lefts[lane] = left[lane];
     }
     *next = words;
-    return c;
+    return k;
 }
 
-/* The same for the columns from `c` on with a look at each word: it may be missing. */
+/* The same for the places from `k` on with a look at each word: it may be missing. */
 static const uint8_t *decode_carefully(const struct split_fast_feature *fast,
-                                       struct decoding *work, size_t k, size_t c, size_t columns,
-                                       uint32_t count, const uint8_t *words, const uint8_t *end)
+                                       struct decoding *work, size_t k, size_t places,
+                                       size_t width, uint32_t count, const uint8_t *words,
+                                       const uint8_t *end)
 {
     uint32_t lane;
-    for (; c < columns; c++) {
+    for (; k < places; k++) {
+        if (k > 0 && k % width == 0) {
+            memset(work->lefts, 0, count * sizeof *work->lefts);
+        }
         for (lane = 0; lane < count; lane++) {
-            const size_t first = (size_t)lane * SPLIT_PITCH;
-            const uint64_t *row = fast->rows + (work->bases[first + k + c] +
-                                                work->uppers[first + c] + work->lefts[lane]);
+            const size_t place = (size_t)lane * SPLIT_PITCH + k;
+            const uint64_t *row = fast->rows + (work->bases[place] + work->lefts[lane]);
             const uint32_t slot = work->states[lane] & 4095;
             const uint32_t twice = find_code(row, slot, fast->words);
             uint32_t pair, state;
@@ -174,29 +187,29 @@ static const uint8_t *decode_carefully(const struct split_fast_feature *fast,
             }
             work->states[lane] = state;
             work->lefts[lane] = fast->steps[twice];
-            work->uppers[first + c] = fast->steps[twice + 1];
-            work->codes[first + k + c] = (uint8_t)(twice / 2);
+            work->bases[place + width] += fast->steps[twice + 1];
+            work->codes[place] = (uint8_t)(twice / 2);
         }
     }
     return words;
 }
 
-/* A piece of a row; a loop of its own for each number of lanes and each number of words. */
-static const uint8_t *decode_piece(const struct split_fast_feature *fast, struct decoding *work,
-                                   size_t k, size_t columns, uint32_t count, const uint8_t *words,
-                                   const uint8_t *end)
+/* A chunk; a loop of its own for each number of lanes and each number of words. */
+static const uint8_t *decode_chunk(const struct split_fast_feature *fast, struct decoding *work,
+                                   size_t places, size_t width, uint32_t count,
+                                   const uint8_t *words, const uint8_t *end)
 {
     size_t done = 0;
 #define CASE(n)                                                                                   \
     case n:                                                                                       \
         if (fast->words == 1) {                                                                   \
-            done = decode_freely(fast, work, k, columns, n, 1, &words, end);                      \
+            done = decode_freely(fast, work, places, width, n, 1, &words, end);                   \
         } else if (fast->words == 2) {                                                            \
-            done = decode_freely(fast, work, k, columns, n, 2, &words, end);                      \
+            done = decode_freely(fast, work, places, width, n, 2, &words, end);                   \
         } else if (fast->words == 4) {                                                            \
-            done = decode_freely(fast, work, k, columns, n, 4, &words, end);                      \
+            done = decode_freely(fast, work, places, width, n, 4, &words, end);                   \
         } else {                                                                                  \
-            done = decode_freely(fast, work, k, columns, n, TWO_LEVELS, &words, end);             \
+            done = decode_freely(fast, work, places, width, n, TWO_LEVELS, &words, end);          \
         }                                                                                         \
         break;
     switch (count) {
@@ -205,26 +218,39 @@ static const uint8_t *decode_piece(const struct split_fast_feature *fast, struct
         break;
     }
 #undef CASE
-    return decode_carefully(fast, work, k, done, columns, count, words, end);
+    return decode_carefully(fast, work, done, places, width, count, words, end);
 }
 
-/* Where the rows of a lane's places from `start` on begin, but for left and upper neighbours. */
-static void find_bases(const split_feature *feature, const struct split_fast_feature *fast,
-                       const uint8_t *reference, uint32_t stripe, uint32_t start, uint32_t places,
-                       uint32_t *out)
+/* Adds a neighbour's codes, each not above a cap, times a step. */
+static void add_steps(const uint8_t *codes, uint32_t most, uint32_t step, uint32_t places,
+                      uint32_t *out)
 {
-    const uint32_t base = fast->row_bases[stripe], step = fast->reference_step;
-    const uint8_t cap = (uint8_t)feature->caps[2];
+    const uint8_t cap = (uint8_t)most;
     uint32_t i;
-    if (reference == NULL) {
-        for (i = 0; i < places; i++) {
-            out[i] = base;
-        }
-        return;
-    }
     for (i = 0; i < places; i++) {
-        const uint8_t code = SPLIT_LEAST(reference[start + i], cap);
-        out[i] = base + code * step;
+        const uint8_t code = SPLIT_LEAST(codes[i], cap);
+        out[i] += code * step;
+    }
+}
+
+/* Where the rows of a channel's places from `start` on begin, but for what this chunk's own codes
+ * will add. */
+static void find_bases(const split_feature *feature, const struct split_fast_feature *fast,
+                       const uint8_t *codes, uint32_t channel, uint32_t stripe, uint32_t start,
+                       uint32_t places, uint32_t width, uint32_t *out)
+{
+    const uint32_t columns = feature->columns, base = fast->row_bases[stripe];
+    const uint8_t *reference = split_fast_reference(feature, codes, channel);
+    uint32_t i;
+    for (i = 0; i < places + width; i++) {
+        out[i] = base;
+    }
+    if (reference != NULL) {
+        add_steps(reference + start, feature->caps[2], fast->reference_step, places, out);
+    }
+    if (start >= columns) {
+        const uint8_t *above = codes + (size_t)channel * feature->rows * columns + start - columns;
+        add_steps(above, feature->caps[1], fast->steps[3], SPLIT_LEAST(places, columns), out);
     }
 }
 
@@ -235,37 +261,25 @@ static const uint8_t *decode_group(const split_feature *feature,
 {
     const uint32_t columns = feature->columns, whole = feature->rows * columns;
     /* A chunk is some whole rows, or a piece of a row. */
-    const uint32_t chunk = columns < SPLIT_CHUNK ? SPLIT_CHUNK / columns * columns : SPLIT_CHUNK;
-    const uint32_t width = SPLIT_LEAST(columns, chunk);
-    uint32_t stripes[SPLIT_LARGEST_LANES], start = 0, lane, i;
+    const uint32_t chunk = columns < DECODED ? DECODED / columns * columns : DECODED;
+    uint32_t stripes[SPLIT_LARGEST_LANES], start = 0, lane;
     split_fast_stripes(feature, first, count, stripes);
     while (start < whole) {
-        uint32_t places = SPLIT_LEAST(whole - start, chunk), at;
+        uint32_t places = SPLIT_LEAST(whole - start, chunk), width = columns;
         if (columns > chunk) {
             places = SPLIT_LEAST(places, columns - start % columns);
+            width = places;
         }
         for (lane = 0; lane < count; lane++) {
-            uint32_t *uppers = work->uppers + lane * SPLIT_PITCH;
-            find_bases(feature, fast, split_fast_reference(feature, codes, first + lane),
-                       stripes[lane], start, places, work->bases + lane * SPLIT_PITCH);
-            if (start < columns) {
-                memset(uppers, 0, width * sizeof *uppers);
-            } else if (columns > chunk) {
-                const uint8_t *above = codes + (size_t)(first + lane) * whole + start - columns;
-                for (i = 0; i < places; i++) {
-                    uppers[i] = fast->steps[2 * above[i] + 1];
-                }
-            }
+            find_bases(feature, fast, codes, first + lane, stripes[lane], start, places, width,
+                       work->bases + lane * SPLIT_PITCH);
         }
-        for (at = 0; at < places; at += width) {
-            if ((start + at) % columns == 0) {
-                memset(work->lefts, 0, count * sizeof *work->lefts);
-            }
-            words = decode_piece(fast, work, at, SPLIT_LEAST(width, places - at), count, words,
-                                 end);
-            if (words == NULL) {
-                return NULL;
-            }
+        if (start % columns == 0) {
+            memset(work->lefts, 0, count * sizeof *work->lefts);
+        }
+        words = decode_chunk(fast, work, places, width, count, words, end);
+        if (words == NULL) {
+            return NULL;
         }
         for (lane = 0; lane < count; lane++) {
             memcpy(codes + (size_t)(first + lane) * whole + start,
