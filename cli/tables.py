@@ -72,31 +72,33 @@ def split_points(console: Console, found: SplitPoints, plot: str | None) -> None
         )
     else:
         encoded = ("encoded",) if found.samples else ()
-        columns = ("device MACs", "server MACs", "device RAM", "FP32", "int8", *encoded, "ms", "")
-        table = _table("cut", "shape", right=columns)
+        columns = ("device\nMACs", "server\nMACs", "RAM", "int8", *encoded, "ms", "")
+        table = _table("cut", right=columns)
         for point in found.points:
-            size = [] if point.encoded_bytes is None else [f"{point.encoded_bytes:,.0f}"]
-            marks = " ".join(
-                name for name, holds in (("best", point.best), ("front", point.pareto)) if holds
-            )
+            size = [] if point.encoded_bytes is None else [_rounded(point.encoded_bytes)]
+            mark = "best" if point.best else "front" if point.pareto else ""
             table.add_row(
-                "\n".join(escape(shorten(name, _NAME)) for name in point.values),
-                "\n".join(_shape(shape) for shape in point.shapes),
-                f"{point.device_macs:,}",
-                f"{point.server_macs:,}",
-                f"{point.device_peak_bytes:,}",
-                f"{point.float_bytes:,}",
-                f"{point.int8_bytes:,}",
+                "\n".join(
+                    f"{escape(shorten(name, _NAME))}\n{_shape(shape)}"
+                    for name, shape in zip(point.values, point.shapes, strict=True)
+                ),
+                _rounded(point.device_macs),
+                _rounded(point.server_macs),
+                _rounded(point.device_peak_bytes),
+                _rounded(point.int8_bytes),
                 *size,
                 f"{1000 * point.seconds:,.4g}",
-                marks,
+                mark,
                 style="bold green" if point.best else "bold" if point.pareto else None,
             )
         console.print(table)
     sent = "as int8"
     if found.samples:
         sent = f"entropy coded (bytes estimated on {found.samples} samples)"
-    lines = [f"one sample: bytes, and ms when sent {sent} at {describe_link(found.link)}"]
+    lines = [
+        "one sample: multiply-accumulates, bytes (RAM: of the device), and ms when sent "
+        f"{sent} at {describe_link(found.link)}"
+    ]
     if found.best is not None:
         lines += [
             "front: no other cut sends as few bytes after as little work of the device",
@@ -498,6 +500,14 @@ def _shape(shape: Sequence[int | str]) -> str:
 
 def _count(value: int | None) -> str:
     return "?" if value is None else f"{value:,}"
+
+
+def _rounded(value: float) -> str:
+    """A count in three digits: exact ones are in the JSON."""
+    for unit, name in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if value >= 0.9995 * unit:
+            return f"{value / unit:#.3g}".rstrip(".") + name
+    return f"{value:.0f}"
 
 
 def _number(value: float | None, form: str) -> str:

@@ -122,6 +122,11 @@ def facts_of(records: Sequence[StepRecord]) -> dict[str, Any]:
     }
 
 
+def warnings_of(records: Sequence[StepRecord]) -> list[str]:
+    """What the steps have to tell the user."""
+    return [str(text) for record in records for text in record.facts.get("warnings", ())]
+
+
 def samples_of(data: CalibrationData, count: int) -> dict[str, NDArray[Any]]:
     """The first samples of calibration data, with labels and targets where these are known."""
     arrays: dict[str, NDArray[Any]] = dict(data.head(count))

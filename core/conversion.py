@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 from intaglio.border import border_quantization, border_specs
 from intaglio.bundle import Bundle, Conversion, check_output, load
 from intaglio.bundle_files import file_sha256, replacing
-from intaglio.bundle_writing import Contents, facts_of, samples_of, write_contents
+from intaglio.bundle_writing import (
+    Contents,
+    facts_of,
+    samples_of,
+    warnings_of,
+    write_contents,
+)
 from intaglio.errors import InputError, RecipeError
 from intaglio.passes.marks import is_integer, is_quantized, reading_warnings
 from intaglio.pipeline import PipelineResult, require_no_data, run_recipe
@@ -395,7 +401,7 @@ def _contents(
         source=job.source,
         inputs=job.inputs,
         outputs=job.outputs,
-        warnings=job.warnings,
+        warnings=[*job.warnings, *warnings_of(records)],
         recipe=job.recipe,
         targets=job.targets,
         preparation=preparation,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ def open_runnable(
 ) -> BundleSession:
     """Opens a bundle, an artifact of a bundle, or any ONNX or TFLite file for running.
 
+    Of a split bundle both parts are opened, with frames between them.
+
     Args:
         path: The folder or the file.
         target: Which artifact of a bundle; may be left out where there is one only. ``source`` is
@@ -54,6 +56,10 @@ def open_runnable(
         bundle = load(place)
         if target is None and runtime in (*bundle.targets, SOURCE_TARGET):
             target, runtime = runtime, None
+        from intaglio.split_running import is_split, open_joined  # It runs parts in batches, too.
+
+        if is_split(bundle) and target != SOURCE_TARGET:
+            return open_joined(bundle, target, runtime=runtime, quantize_io=quantize_io)
         chosen = target or _only_target(bundle)
         return bundle.session(chosen, runtime=runtime, quantize_io=quantize_io)
     if not place.is_file():
@@ -94,6 +100,7 @@ def run_batched(
         InputError: An input is missing, unknown, or has a wrong shape or dtype.
     """
     specs = session.artifact.inputs
+    _check_counts(specs, inputs)
     size, runs = _rounds(specs, inputs)
     try:
         if runs > 1:
@@ -115,6 +122,22 @@ def run_batched(
             return _run_parts(session, inputs, size, runs)
         except InputError:
             raise error from None
+
+
+def _check_counts(specs: Sequence[TensorSpec], inputs: Mapping[str, NDArray[Any]]) -> None:
+    """Refuses inputs of different numbers of samples where these are to be the same."""
+    counts: dict[str, tuple[str, int]] = {}
+    for spec in specs:
+        array = inputs.get(spec.name)
+        first = spec.shape[0] if spec.shape else 1
+        if array is None or not np.ndim(array) or isinstance(first, int) or first == "?":
+            continue
+        name, count = counts.setdefault(first, (spec.name, len(array)))
+        if count != len(array):
+            raise InputError(
+                f"'{name}' has {count} samples, and '{spec.name}' has {len(array)}",
+                remedy="give as many of each",
+            )
 
 
 def read_inputs(path: str | Path, specs: tuple[TensorSpec, ...]) -> dict[str, NDArray[Any]]:

@@ -15,7 +15,7 @@ from intaglio.errors import InputError, RecipeError, ToolError
 from intaglio.running import run_batched
 from intaglio.split_parts import DEVICE, MANIFEST_KEY, SERVER, SERVER_TARGET, SPLIT_JSON
 from intaglio.targets.base import Artifact, Tensors
-from intaglio.transforms.split.frames import Frame, FrameError, read_frame, write_frame
+from intaglio.transforms.split.frames import Frame, FrameError, FrameFault, read_frame, write_frame
 from intaglio.transforms.split.specification import CodecSpecification
 
 #: Most samples of a frame that a session accepts unless told otherwise.
@@ -28,6 +28,8 @@ MOST_SAMPLES = 65535
 FEATURE = 0
 
 CODERS = ("c", "numpy")
+
+_SEND_WHAT_DEVICE_GAVE = "send what the device's part of the same bundle gives, whole"
 
 
 class Coder(Protocol):
@@ -140,7 +142,7 @@ class SplitSession:
         if not 1 <= len(codes) <= MOST_SAMPLES:
             raise InputError(
                 f"a frame holds 1 to {MOST_SAMPLES} samples, not {len(codes)}",
-                remedy="send them in several frames",
+                remedy="send them in several frames" if len(codes) else "give a sample",
             )
         return self.coder.write_frame(codes, ranges)
 
@@ -172,17 +174,24 @@ class SplitSession:
         Raises:
             InputError: It is no frame of this codec, or a damaged one.
         """
-        try:
-            found = self.coder.read_frame(frame, self.largest_samples)
-        except FrameError as error:
+        if not isinstance(frame, bytes | bytearray | memoryview):
             raise InputError(
-                f"the frame cannot be taken: {error}",
-                remedy="send what the device's part of the same bundle gives, whole",
-            ) from error
+                f"a frame is bytes, not {type(frame).__name__}", remedy=_SEND_WHAT_DEVICE_GAVE
+            )
+        try:
+            found = self.coder.read_frame(bytes(frame), self.largest_samples)
+        except FrameError as error:
+            remedy = _SEND_WHAT_DEVICE_GAVE
+            if error.fault == FrameFault.SAMPLES:
+                remedy = (
+                    f"send at most {self.largest_samples} samples in a frame, or open the bundle "
+                    "with a larger largest_samples"
+                )
+            raise InputError(f"the frame cannot be taken: {error}", remedy=remedy) from error
         if found.kind != FEATURE:
             raise InputError(
                 f"the frame is of kind {found.kind}, not one of features",
-                remedy="give what the session's device() returned",
+                remedy=_SEND_WHAT_DEVICE_GAVE,
             )
         return found
 
@@ -257,7 +266,7 @@ def open_split(
     """
     opened = bundle if isinstance(bundle, Bundle) else load(bundle)
     specification = read_specification(opened)
-    chosen = target or _device_targets(opened)[0]
+    chosen = target or device_targets(opened)[0]
     return SplitSession(
         specification,
         opened.session(chosen, DEVICE, runtime=runtime, quantize_io=quantize_io),
@@ -267,7 +276,7 @@ def open_split(
     )
 
 
-def _device_targets(bundle: Bundle) -> Sequence[str]:
+def device_targets(bundle: Bundle) -> Sequence[str]:
     """Targets with a device's part, the one to prefer first."""
     found = [artifact.target for artifact in bundle.artifacts if artifact.role == DEVICE]
     if not found:

@@ -102,6 +102,14 @@ class ChooseCut(DataPass):
     def _best(self, model: ir.Model, link: Link) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
         self.require_data()
         rows = self._table(model, link)
+        if not rows and any(
+            v.dtype == ir.DataType.INT16 for node in model.graph for v in node.outputs
+        ):
+            raise UnsupportedError(
+                "the model cannot be cut in two: its activations have 16 bits, and what crosses a "
+                "cut is made of 8",
+                remedy="use recipe split alone, whose activations have 8 bits",
+            )
         if not rows:
             raise UnsupportedError(
                 "the model cannot be cut in two: no 8-bit tensor, and no two of them, lie on every "
@@ -183,6 +191,11 @@ def integer_feed(model: ir.Model, feed: Mapping[str, NDArray[Any]]) -> dict[str,
             array = (array.astype(np.int16) - 128).astype(np.int8)
         made[name] = array
     return made
+
+
+def _is_wide(model: ir.Model) -> bool:
+    """Whether there are activations of 16 bits."""
+    return any(v.dtype == ir.DataType.INT16 for node in model.graph for v in node.outputs)
 
 
 def _signed(array: NDArray[Any]) -> NDArray[np.int8]:

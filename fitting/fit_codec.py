@@ -44,6 +44,12 @@ _LARGEST_BITS = 8
 #: A budget of bits may be missed by so much: rounding of frequencies and of the search.
 _SLACK = 1.001
 
+#: A budget of bits is well spent from this share on.
+_SPENT = 0.9
+
+#: Noise at the outputs that costs most models points.
+_LOUD = 0.1
+
 #: A patch of the whole plane is tried up to this side.
 _LARGEST_PATCH = 16
 
@@ -140,17 +146,28 @@ class FitCodec(DataPass):
         tried = patch > 1 and not self.config.share_patch and self.config.bits_per_element is None
         if tried and max(fit.sharing_noise for fit in fits) > self.config.noise:
             return None
-        found = self._budgeted(model, probe, fits)
-        if self._needs_more_levels(noise_of(probe, fits, found)):
+        found = self._fitted(model, probe, fits)
+        if self._needs_more_levels(found):
             for fit in fits:
                 fit.choice = Choice("entropy", (_LARGEST_BITS,))
-            found = self._budgeted(model, probe, fits)
+            found = self._fitted(model, probe, fits)
+        return found
+
+    def _fitted(self, model: ir.Model, probe: Probe, fits: Sequence[FeatureFit]) -> _Fitted:
+        """Features with the quantizers that the budget leaves, and what they come to."""
+        found = self._budgeted(model, probe, fits)
+        features, bits = self._coded(model, fits, found)
+        return _Fitted(tuple(features), noise_of(probe, fits, found), bits)
+
+    def _coded(
+        self, model: ir.Model, fits: Sequence[FeatureFit], found: Sequence[Quantized]
+    ) -> tuple[list[Feature], float]:
+        """Features with their frequencies, and bits of a sample."""
         features = [
             self._modelled(_feature(model, fit, q), q.codes)
             for fit, q in zip(fits, found, strict=True)
         ]
-        codes = [q.codes for q in found]
-        return _Fitted(tuple(features), noise_of(probe, fits, found), self._bits(features, codes))
+        return features, self._bits(features, [q.codes for q in found])
 
     def _dynamic(self, model: ir.Model, probe: Probe, cut: Sequence[str]) -> _Fitted:
         """Features with ranges of their own in each sample, of the best number of bits."""
@@ -168,11 +185,15 @@ class FitCodec(DataPass):
             made.append(_Fitted(tuple(features), noise, self._bits(features, codes)))
         return min(made, key=self._rank)
 
-    def _needs_more_levels(self, noise: float) -> bool:
-        """Whether a budget of noise asks for more levels, and nobody said how many to use."""
+    def _needs_more_levels(self, found: _Fitted) -> bool:
+        """Whether the budget has use for more levels, and nobody said how many to use."""
         config = self.config
-        free = config.quantizer == "entropy" and config.bits is None
-        return free and config.bits_per_element is None and noise > config.noise
+        if config.quantizer != "entropy" or config.bits is not None:
+            return False
+        if config.bits_per_element is None:
+            return found.noise > config.noise
+        elements = sum(feature.elements for feature in found.features)
+        return found.bits < _SPENT * config.bits_per_element * elements
 
     def _rank(self, fitted: _Fitted) -> tuple[float, float]:
         """The smaller the better: within the budget first, then what the budget leaves open."""
@@ -201,11 +222,7 @@ class FitCodec(DataPass):
         budget = config.bits_per_element * sum(probe.features[fit.name][0].size for fit in fits)
 
         def within(found: Sequence[Quantized]) -> bool:
-            features = [
-                self._modelled(_feature(model, fit, q), q.codes)
-                for fit, q in zip(fits, found, strict=True)
-            ]
-            return bool(self._bits(features, [q.codes for q in found]) <= budget)
+            return self._coded(model, fits, found)[1] <= budget
 
         return search(fits, within, False)
 
@@ -250,6 +267,13 @@ class FitCodec(DataPass):
                 f"{channels} channels of {name}",
                 remedy="give a divisor",
             )
+        side = max(planes.shape[2:])
+        if patch > side:
+            raise RecipeError(
+                f"{self.name}.share_patch is {patch}, and the planes of {name} are "
+                f"{planes.shape[2]} by {planes.shape[3]}",
+                remedy=f"give at most {side}, or 0 to let it be chosen",
+            )
         wire = channels // config.share_channels
         stripes = config.stripes or wire
         if stripes > wire:
@@ -285,10 +309,10 @@ class FitCodec(DataPass):
             )
             for feature in specification.features
         ]
-        return outcome(model, changes, self._missed(found, elements), facts=facts)
+        return outcome(model, changes, facts={**facts, "warnings": self._missed(found, elements)})
 
-    def _missed(self, found: _Fitted, elements: int) -> list[Skip]:
-        """What to say of a budget that was not met.
+    def _missed(self, found: _Fitted, elements: int) -> list[str]:
+        """What to tell the user of a budget that was not met.
 
         Raises:
             RecipeError: A budget of bits was asked for, and no codec of these options is within it.
@@ -301,8 +325,15 @@ class FitCodec(DataPass):
                 remedy="give more bits, quantizer=entropy with coding=rans, or fewer stripes",
             )
         if budget is None and found.noise > self.config.noise:
-            reason = f"noise {found.noise:.3g} is above the {self.config.noise:g} asked for: "
-            return [Skip("", reason + "codes of more bits would be needed")]
+            return [
+                f"{self.name}: the codec's noise is {found.noise:.3g}, above the "
+                f"{self.config.noise:g} asked for: these options have no finer codes"
+            ]
+        if found.noise > _LOUD:
+            return [
+                f"{self.name}: {found.bits / elements:.3g} bits an element leave noise of "
+                f"{found.noise:.2g} of what the outputs vary by: check the accuracy, or give more"
+            ]
         return []
 
 
@@ -333,6 +364,19 @@ def _require_consistent(config: FitCodecConfig) -> None:
         )
     if config.coding != "rans" and config.lanes:
         raise RecipeError(f"{name}.lanes is for coding rans", remedy="leave it out")
+    given = config.model_fields_set
+    if config.coding != "rans" and "contexts" in given and config.contexts:
+        raise RecipeError(f"{name}.contexts is for coding rans", remedy="leave it out")
+    if config.bits_per_element is not None and "noise" in given:
+        raise RecipeError(
+            f"{name}.noise and {name}.bits_per_element are two budgets",
+            remedy="give one: the noise follows from the bits, or the bits from the noise",
+        )
+    if config.ranges == "dynamic" and "quantizer" in given and config.quantizer == "entropy":
+        raise RecipeError(
+            f"{name}.quantizer=entropy is for static ranges",
+            remedy="leave it out: codes of a range that is sent along are uniform",
+        )
 
 
 def _bare(model: ir.Model, name: str, shape: Shape, config: FitCodecConfig) -> Feature:

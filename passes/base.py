@@ -69,7 +69,8 @@ class Outcome(ir.passes.PassResult):
     Attributes:
         changes: Every edit.
         skips: Every candidate left alone.
-        facts: Numbers for the report (JSON friendly).
+        facts: Numbers for the report (JSON friendly). Sentences under ``warnings`` are told to the
+            user, too.
     """
 
     changes: Sequence[Change] = ()

@@ -90,7 +90,7 @@ def _parts(text: str, known: dict[str, list[int]]) -> tuple[str, ...] | None:
 
 def _unknown(text: str, known: Sequence[str] | dict[str, list[int]]) -> RecipeError:
     names = list(known)
-    missing = [part.strip() for part in text.split(",")]
+    missing = [stripped for part in text.split(",") if (stripped := part.strip())]
     missing = [part for part in missing if part not in known] if len(missing) == 2 else [text]
     close = list(
         dict.fromkeys(c for part in missing for c in difflib.get_close_matches(part, names, n=3))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 _QUICK = [
@@ -66,6 +67,12 @@ def test_inspect_and_run_know_parts(split, cli, tmp_path):
     out, _ = split
     assert cli("inspect", out).code == 0
     assert "server" in cli("inspect", out).out
+    images = tmp_path / "images.npy"
+    np.save(images, np.zeros((3, 1, 8, 8), np.float32))
+    done = cli("run", out, "--input", images, "--quantize-io", "--json")
+    assert done.code == 0
+    [logits] = json.loads(done.out)["outputs"].values()
+    assert logits["shape"] == [3, 10]
 
 
 @pytest.mark.parametrize(

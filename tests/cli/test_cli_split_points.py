@@ -22,11 +22,12 @@ def test_the_table_names_cuts_and_marks_the_best(cli):
     name = best.split()[0]
     assert f"least time: --split-at '{name}'" in done.out
     assert "as int8 at 10 Mbit/s, device 1 and server 100 Gop/s" in done.out
-    assert "encoded" not in lines[0]
+    assert "encoded" not in "".join(lines[:2])
     assert "--calibration DATA" in done.out
-    # Both tensors of a pair, one below the other.
+    # Both tensors of a pair, one below the other, each with its shape.
     row = next(i for i, line in enumerate(lines) if line.startswith("stage2.relu1.out"))
-    assert lines[row + 1].startswith("stage2.shortcut.out")
+    assert lines[row + 2].startswith("stage2.shortcut.out")
+    assert lines[row + 3].startswith("N×32×14×14")
 
 
 def test_with_data_and_a_plot_everything_is_in_the_json(cli, tmp_path):
@@ -42,7 +43,7 @@ def test_with_data_and_a_plot_everything_is_in_the_json(cli, tmp_path):
     assert sum(point["best"] for point in data["points"]) == 1
     assert all(point["encoded_bytes"] > 0 for point in data["points"])
     shown = cli(*arguments, env={"COLUMNS": "220"})
-    assert "encoded" in shown.out.splitlines()[0]
+    assert "encoded" in "".join(shown.out.splitlines()[:2])
     assert "bytes estimated on 32 samples" in shown.out
     assert f"drawn in {plot}" in shown.out
 

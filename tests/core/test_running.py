@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
+import onnx.parser
 import pytest
 
 from intaglio.errors import InputError, OutputError, RecipeError
@@ -28,6 +30,16 @@ def test_many_samples_run_one_by_one_through_a_fixed_batch(small_model):
 def test_a_wrong_shape_is_an_input_error(small_model):
     with pytest.raises(InputError):
         run_batched(open_runnable(small_model), {"x": np.zeros((1, 5), np.float32)})
+
+
+def test_inputs_have_as_many_samples_as_each_other(tmp_path):
+    text = """<ir_version: 9, opset_import: ["": 17]>
+        two (float[N, 4] x, float[N, 4] y) => (float[N, 4] z) { z = Add(x, y) }"""
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "two.onnx")
+    feed = {"x": np.zeros((3, 4), np.float32), "y": np.zeros((2, 4), np.float32)}
+    with pytest.raises(InputError, match=r"'x' has 3 samples, and 'y' has 2") as caught:
+        run_batched(open_runnable(tmp_path / "two.onnx"), feed)
+    assert caught.value.remedy
 
 
 def test_one_artifact_of_a_bundle_has_to_be_chosen(digits_bundle):

@@ -11,8 +11,10 @@ import pytest
 import intaglio
 from intaglio.errors import InputError, RecipeError
 from intaglio.registry import load_target
+from intaglio.running import open_runnable
 from intaglio.split_options import split_settings
 from intaglio.split_parts import require_split_targets
+from intaglio.split_running import Joined
 from intaglio.split_session import NumpyCoder, SplitSession, open_coder, read_specification
 from intaglio.transforms.split.coding import decode_features, encode_features
 from intaglio.transforms.split.frames import HEADER, read_frame, write_frame
@@ -159,13 +161,38 @@ def test_what_is_no_frame_of_this_bundle_is_an_input_error(bundle, images, coder
             session.server(data)
         assert caught.value.remedy
     few = intaglio.open_split(bundle, coder=coder, largest_samples=2)
-    with pytest.raises(InputError, match="samples"):
+    with pytest.raises(InputError, match="samples") as caught:
         few.server(frame)
+    assert "at most 2 samples" in caught.value.remedy
+    assert few.server(bytearray(session.device({"image": images[:2]})))
+    with pytest.raises(InputError, match="bytes, not NoneType"):
+        few.server(None)
     codec = read_specification(bundle)
     other = read_frame(codec, frame, 3)
     gradient = write_frame(codec, other.codes, other.ranges, kind=1)
     with pytest.raises(InputError, match="kind 1"):
         session.server(gradient)
+
+
+def test_both_parts_run_as_one(bundle, images):
+    joined = open_runnable(bundle.folder, quantize_io=True)
+    assert joined.artifact.inputs == bundle.artifact("onnx-integer", "device").inputs
+    assert joined.artifact.outputs == bundle.artifact("onnx-integer", "server").outputs
+    feed = {"image": images}
+    expected = intaglio.open_split(bundle, quantize_io=True).run(feed)
+    found = joined.run(feed)
+    assert list(found) == list(expected)
+    for name, array in found.items():
+        assert np.array_equal(array, expected[name])
+    reference = open_runnable(bundle.folder, "source")
+    assert reference.artifact.role == "reference"
+
+
+def test_more_samples_than_a_frame_may_hold_take_several(bundle, images):
+    split = intaglio.open_split(bundle, quantize_io=True, largest_samples=16)
+    found = Joined(split).run({"image": images}).outputs
+    expected = intaglio.open_split(bundle, quantize_io=True).run({"image": images})
+    assert all(np.array_equal(found[name], array) for name, array in expected.items())
 
 
 def test_another_codec_is_another_session(bundle, tmp_path, images):

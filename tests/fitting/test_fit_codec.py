@@ -217,6 +217,21 @@ def test_a_budget_of_bits_is_met_and_used(fit, cut, budget, quantizer):
         assert facts["bits_per_element"] > 0.4 * budget or facts["noise"] < 0.01
 
 
+def test_many_bits_are_spent_on_more_levels(fit):
+    """Sixteen levels take four bits at most."""
+    found, facts = fit(bits_per_element=6.0)
+    assert 4 < facts["bits_per_element"] <= 6.0
+    assert max(s.levels for feature in found.features for s in feature.stripes) > 16
+
+
+def test_the_user_hears_of_a_budget_that_is_missed_and_of_loud_noise(fit):
+    assert fit()[1]["warnings"] == []
+    [missed] = fit(noise=1e-5, bits=1)[1]["warnings"]
+    assert "above the 1e-05 asked for" in missed
+    [loud] = fit(bits_per_element=0.02)[1]["warnings"]
+    assert "check the accuracy" in loud
+
+
 def test_more_bits_leave_less_noise(fit):
     noise = [fit(bits_per_element=bits)[1]["noise"] for bits in (0.3, 1.5)]
     assert noise == sorted(noise, reverse=True)
@@ -311,6 +326,10 @@ def test_fewer_samples_are_taken(fit):
         ({"coding": "packed", "lanes": 2}, r"lanes is for coding rans.*leave it out"),
         ({"coding": "raw", "lanes": 2}, r"lanes is for coding rans"),
         ({"share_channels": 4}, r"share_channels is 4.*does not divide the 6 .*divisor"),
+        ({"coding": "packed", "contexts": True}, r"contexts is for coding rans"),
+        ({"noise": 0.1, "bits_per_element": 1.0}, r"two budgets.*give one"),
+        ({"ranges": "dynamic", "quantizer": "entropy"}, r"quantizer=entropy is for static"),
+        ({"share_patch": 9}, r"share_patch is 9.*planes of .* are \d by \d.*at most"),
         ({"stripes": 7}, r"stripes is 7.*6 channels.*at most 6"),
         ({"stripes": 4, "share_channels": 2}, r"stripes is 4.*3 channels.*at most 3"),
     ],
