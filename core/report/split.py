@@ -93,8 +93,8 @@ def _facts(entry: Json, codec: Json, traffic: Json | None, found: Json) -> list[
         rows.append(("Bits an element, headers included", f"{traffic['bits_per_element']:.3f}"))
     agreement = (found.get("agreement_with_unsplit") or {}).get("agreement")
     if agreement is not None:
-        text = f"{format_score(agreement)} of the decisions"
-        rows.append(("Agrees with the unsplit quantized model in", text))
+        text = f"in {format_score(agreement)} of the samples"
+        rows.append(("Same decisions as the unsplit quantized model", text))
     for name, counted in (found.get("frames") or {}).get("coders", {}).items():
         text = f"{counted['frames']:,} frames of {counted['samples']:,} samples, read back"
         rows.append((f"Coder {name}", text))

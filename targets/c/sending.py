@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from intaglio.targets.c.header import ERRORS, argument_names
 from intaglio.targets.c.literals import c_type
 from intaglio.targets.c.network import Network
-from intaglio.targets.c.split.emitting import codec_sources
+from intaglio.targets.c.split.emitting import codec_sources, table_bytes
+from intaglio.transforms.split.frames import largest_frame_bytes
 from intaglio.transforms.split.specification import CodecSpecification
 
 #: What is added to a result of the model's function to tell it from a fault of the coder.
@@ -137,13 +138,15 @@ def sending_readme(network: Network, specification: CodecSpecification) -> str:
     codes = "\n".join(
         f"| -({RUN_FAULT} + {value}) | `{name}_run`: {words} |" for _, value, words in ERRORS[1:]
     )
+    behind = sum(tensor.bytes for tensor in network.outputs)
+    largest = largest_frame_bytes(specification, network.outputs[0].size // specification.codes)
     return f"""\
 ## Sending
 
 This is the device's part of a model that is cut in two. `{name}_send` runs it and writes the frame
 that the server takes ({specification.coding} coding, session `{specification.session:#010x}`). It
-needs the files `{name}_send`, `{name}_codec` and `split_codec` (each `.c` and `.h`) as well;
-`-DSPLIT_WRITER_ONLY` leaves the reader of frames out.
+needs the files `{name}_send`, `{name}_codec` and `split_codec` (each `.c` and `.h`) beside those
+three; `-DSPLIT_WRITER_ONLY` leaves the reader of frames out.
 
 ```c
 #include "{name}_send.h"
@@ -154,6 +157,10 @@ static uint8_t frame[{upper}_SEND_FRAME_BYTES];
 
 int32_t bytes = {name}_send({given}, frame, sizeof frame, work, sizeof work);
 ```
+
+The working memory is the model's arena and {behind:,} bytes of codes behind it. A frame never
+exceeds {largest:,} bytes, and is far smaller as a rule. Constants beside those of the model:
+{table_bytes(specification):,} bytes of tables.
 
 | result | meaning |
 |---|---|

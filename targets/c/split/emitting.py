@@ -83,6 +83,16 @@ def codec_sources(specification: CodecSpecification, name: str) -> Mapping[str, 
     }
 
 
+def table_bytes(specification: CodecSpecification) -> int:
+    """Bytes of the tables in ``NAME_codec.c``: sums of frequencies, and references."""
+    coded = specification.coding == "rans"
+    total = 0
+    for feature in specification.features:
+        total += sum(starts_of(stripe).nbytes for stripe in feature.stripes) if coded else 0
+        total += 4 * len(feature.references) if _refers(feature, coded) else 0
+    return total
+
+
 def _header(specification: CodecSpecification, name: str) -> str:
     fixed, each = _payload(specification)
     side = specification.side_bytes

@@ -8,7 +8,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from intaglio.targets.c.split.emitting import codec_sources
+from intaglio.targets.c.split.emitting import codec_sources, table_bytes
 from intaglio.targets.c.split.library import Coder
 from intaglio.transforms.split.specification import CodecSpecification
 from tests.targets.c.split import definition
@@ -37,6 +37,16 @@ def written(folder, specification, name="My Model"):
         assert text.isascii()
         (folder / file).write_text(text)
     return sorted(file for file in files if file.endswith(".c"))
+
+
+@pytest.mark.parametrize("coding", ["raw", "packed", "rans"])
+def test_the_bytes_of_the_tables_are_those_that_are_written(coding):
+    specification = made(coding, False)[0]
+    text = codec_sources(specification, "a")["a_codec.c"]
+    found = re.findall(r"static const (uint16_t|int32_t) \w+\[(\d+)\]", text)
+    width = {"uint16_t": 2, "int32_t": 4}
+    assert table_bytes(specification) == sum(width[kind] * int(count) for kind, count in found)
+    assert (table_bytes(specification) > 0) == (coding == "rans")
 
 
 @pytest.mark.parametrize("dynamic", [False, True])
