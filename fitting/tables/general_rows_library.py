@@ -6,7 +6,7 @@ import ctypes
 import functools
 from pathlib import Path
 
-from intaglio.fitting.tables.kernel import compiled
+from intaglio.fitting.tables.kernel import compile_kernel
 
 _SOURCE = Path(__file__).with_name("general_rows.c")
 _POINTER, _INT, _LONG, _FLOAT = ctypes.c_void_p, ctypes.c_int, ctypes.c_long, ctypes.c_float
@@ -15,7 +15,7 @@ _POINTER, _INT, _LONG, _FLOAT = ctypes.c_void_p, ctypes.c_int, ctypes.c_long, ct
 @functools.cache
 def library() -> ctypes.CDLL | None:
     """The library of this machine, or None without a compiler."""
-    path = compiled(_SOURCE)
+    path = compile_kernel(source=_SOURCE)
     return None if path is None else _declared(ctypes.CDLL(str(path)))
 
 

@@ -1,24 +1,20 @@
 """Compile and load ``kernel.c``: the table layers and their gradients in fast C.
 
-The file is compiled at first use by the system's ``cc`` for this very processor and kept in the
-user's cache folder under a name made of everything that decides the result. Without a compiler
-there is no kernel, and the operators fall back to PyTorch.
+The file is compiled at first use by the system's C compiler for this very processor, and kept.
+Without a compiler there is no kernel, and the operators fall back to PyTorch.
 """
 
 from __future__ import annotations
 
-import atexit
 import ctypes
 import functools
-import hashlib
-import os
-import platform
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from intaglio.errors import ToolError
+from intaglio.targets.c.compiler import compile_files, find_compiler
+from intaglio.targets.c.kept import kept_library
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,58 +25,33 @@ _INT = ctypes.c_int
 _POINTER = ctypes.c_void_p
 
 
-def cache_folder() -> Path:
-    """Where the compiled kernels are kept (``XDG_CACHE_HOME`` or ``~/.cache``)."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "intaglio" / "kernels"
-
-
-def _processor() -> str:
-    """What ``-march=native`` depends on: a home folder may be shared by several machines."""
-    info = Path("/proc/cpuinfo")
-    flags = ""
-    if info.exists():
-        lines = info.read_text(errors="replace").splitlines()
-        flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
-    return f"{platform.machine()} {platform.processor()} {flags}"
-
-
 def compile_kernel(
-    folder: Path, flags: tuple[str, ...] = FLAGS, source: Path = _SOURCE
+    folder: Path | None = None, flags: tuple[str, ...] = FLAGS, source: Path = _SOURCE
 ) -> Path | None:
-    """Compile ``kernel.c`` or another file into ``folder`` unless it is there.
+    """Compile ``kernel.c`` or another file of this package unless it is compiled already.
 
     Args:
-        folder: Where the shared library goes; made if needed.
+        folder: Where the shared library is kept; the user's cache where left out.
         flags: Flags for the compiler.
         source: The C file.
 
     Returns:
         The library, or None without a compiler that can make it.
     """
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None:
-        return None
-    text = source.read_bytes() + repr((compiler, flags, _processor())).encode()
-    library = folder / f"{source.stem}-{hashlib.sha256(text).hexdigest()[:20]}.so"
-    if library.exists():
-        return library
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        # A private file that is renamed at the end: two processes may compile at once.
-        handle, name = tempfile.mkstemp(suffix=".so", dir=folder)
-        os.close(handle)
-        partial = Path(name)
-        command = [compiler, *flags, "-o", str(partial), str(source)]
-        try:
-            if subprocess.run(command, capture_output=True, check=False).returncode != 0:
-                return None
-            partial.replace(library)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError:
+        compiler = find_compiler()
+        if compiler is None:
+            return None
+        text = source.read_bytes() + repr((compiler, flags)).encode()
+        command = [*compiler, *flags, str(source), "-o"]
+        return kept_library(
+            source.stem,
+            text,
+            lambda target: compile_files([*command, str(target)], target.parent),
+            folder,
+        )
+    except ToolError:
         return None
-    return library
 
 
 def load_library(path: Path) -> ctypes.CDLL | None:
@@ -112,19 +83,8 @@ def load_library(path: Path) -> ctypes.CDLL | None:
 @functools.cache
 def kernel() -> ctypes.CDLL | None:
     """The kernel of this machine, or None without a compiler."""
-    path = compiled()
+    path = compile_kernel()
     return None if path is None else load_library(path)
-
-
-def compiled(source: Path = _SOURCE) -> Path | None:
-    """The library of a C file of this package for this machine, or None without a compiler."""
-    path = compile_kernel(cache_folder(), source=source)
-    if path is not None:
-        return path
-    # A folder of our own in this process: one with a fixed name could be somebody else's.
-    folder = tempfile.TemporaryDirectory(prefix="intaglio-", ignore_cleanup_errors=True)
-    atexit.register(folder.cleanup)
-    return compile_kernel(Path(folder.name), source=source)
 
 
 def call(

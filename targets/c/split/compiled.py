@@ -1,22 +1,15 @@
-"""The C codec as a shared library of this machine, compiled once and kept.
-
-The library lies in the user's cache folder under a name made of all that decides what it is: the
-sources, the compiler, its flags and the processor.
-"""
+"""The C codec as a shared library of this machine, compiled once and kept."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
-import os
-import platform
-import tempfile
 from pathlib import Path
 
 from intaglio.errors import ToolError
 from intaglio.targets.c.compiler import compile_files, require_compiler
-from intaglio.targets.c.library import library_name, load_library
+from intaglio.targets.c.kept import kept_library
+from intaglio.targets.c.library import load_library
 
 _FOLDER = Path(__file__).parent
 SOURCES = tuple(
@@ -58,22 +51,20 @@ def declared(library: ctypes.CDLL) -> ctypes.CDLL:
     return library
 
 
-def build(compiler: tuple[str, ...], target: Path, folder: Path) -> None:
+def build(compiler: tuple[str, ...], target: Path) -> None:
     """Compiles the library.
 
     Args:
         compiler: The compiler with its arguments.
-        target: The library's file.
-        folder: Where the compiler runs.
+        target: The library's file; the compiler runs in its folder.
 
     Raises:
         ToolError: The compiler failed.
     """
     for place, extra in enumerate(_PROCESSOR_FLAGS):
+        command = [*compiler, *FLAGS, *extra, *map(str, SOURCES), "-o", str(target)]
         try:
-            compile_files(
-                [*compiler, *FLAGS, *extra, *map(str, SOURCES), "-o", str(target)], folder
-            )
+            compile_files(command, target.parent)
         except ToolError:
             if place == len(_PROCESSOR_FLAGS) - 1:
                 raise
@@ -83,38 +74,5 @@ def build(compiler: tuple[str, ...], target: Path, folder: Path) -> None:
 
 def _compiled(compiler: tuple[str, ...]) -> Path:
     text = b"".join(path.read_bytes() for path in (*SOURCES, *HEADERS))
-    text += repr((compiler, FLAGS, _PROCESSOR_FLAGS, _processor())).encode()
-    name = library_name(f"split_codec-{hashlib.sha256(text).hexdigest()[:20]}")
-    base = os.environ.get("XDG_CACHE_HOME")
-    cache = (Path(base) if base else Path.home() / ".cache") / "intaglio" / "kernels"
-    if (cache / name).exists():
-        return cache / name
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        scratch = tempfile.TemporaryDirectory(dir=cache, ignore_cleanup_errors=True)
-    except OSError:
-        # No home to write to: a folder that lives as long as this process.
-        return _in_own_folder(compiler, name)
-    with scratch as place:
-        # Moved when it is whole: two processes may compile at once.
-        build(compiler, Path(place) / name, Path(place))
-        return (Path(place) / name).replace(cache / name)
-
-
-def _in_own_folder(compiler: tuple[str, ...], name: str) -> Path:
-    folder = tempfile.TemporaryDirectory(prefix="intaglio-", ignore_cleanup_errors=True)
-    _OWN_FOLDERS.append(folder)
-    build(compiler, Path(folder.name) / name, Path(folder.name))
-    return Path(folder.name) / name
-
-
-#: Removed when the process ends.
-_OWN_FOLDERS: list[tempfile.TemporaryDirectory[str]] = []
-
-
-def _processor() -> str:
-    """What ``-march=native`` depends on: a home folder may be shared by several machines."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(errors="replace").splitlines() if info.exists() else []
-    flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
-    return f"{platform.machine()} {platform.processor()} {flags}"
+    text += repr((compiler, FLAGS, _PROCESSOR_FLAGS)).encode()
+    return kept_library("split_codec", text, lambda target: build(compiler, target))

@@ -188,7 +188,7 @@ def test_the_library_is_compiled_once(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     calls = []
     monkeypatch.setattr(
-        compiled, "build", lambda compiler, target, folder: calls.append(target.write_bytes(b"x"))
+        compiled, "build", lambda compiler, target: calls.append(target.write_bytes(b"x"))
     )
     first, second = compiled._compiled(("cc",)), compiled._compiled(("cc",))
     assert first == second
@@ -201,7 +201,5 @@ def test_the_library_is_compiled_once(monkeypatch, tmp_path):
 def test_a_home_that_cannot_be_written_is_no_obstacle(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    monkeypatch.setattr(
-        compiled, "build", lambda compiler, target, folder: target.write_bytes(b"x")
-    )
+    monkeypatch.setattr(compiled, "build", lambda compiler, target: target.write_bytes(b"x"))
     assert compiled._compiled(("cc",)).exists()
