@@ -29,8 +29,10 @@ from intaglio.passes.annotations import all_values, get_quantization, get_source
 from intaglio.passes.base import APPROXIMATE, Change, Outcome, PassConfig, Skip, outcome
 from intaglio.passes.split.cuts import get_cut
 from intaglio.passes.split.marks import read_codec, write_codec
+from intaglio.transforms.scales import TensorQuantization
 from intaglio.transforms.split.entropy import ideal_bits
 from intaglio.transforms.split.planes import as_planes
+from intaglio.transforms.split.restoration import Restoration
 from intaglio.transforms.split.similarity import channel_order
 from intaglio.transforms.split.specification import CodecSpecification, Feature, Stripe
 
@@ -75,6 +77,8 @@ class FitCodecConfig(PassConfig):
         share_channels: Channels that share a code.
         share_patch: Side of the squares of places that share a code; 0 chooses.
         contexts: Whether the frequency of a code depends on its neighbors' codes.
+        restoration: Whether the server filters what it decodes, by a convolution fitted to
+            calibration samples; static ranges only.
         coding: ``rans`` (entropy coded), ``packed`` (bits) or ``raw`` (bytes).
         lanes: States of the entropy coder: more are faster, each costs bytes; 0 chooses.
         samples: Use at most so many calibration samples.
@@ -92,6 +96,7 @@ class FitCodecConfig(PassConfig):
     share_channels: int = Field(default=1, ge=1)
     share_patch: int = Field(default=0, ge=0)
     contexts: bool = True
+    restoration: bool = True
     coding: Literal["rans", "packed", "raw"] = "rans"
     lanes: int = Field(default=0, ge=0, le=64)
     samples: int = Field(default=256, ge=1)
@@ -141,7 +146,14 @@ class FitCodec(DataPass):
     ) -> _Fitted | None:
         """Features whose codes stand for patches; None where that alone is too much noise."""
         fits = [
-            FeatureFit(probe, name, self._shape(probe, name, patch), self._choice()) for name in cut
+            FeatureFit(
+                probe,
+                name,
+                self._shape(probe, name, patch),
+                self._choice(),
+                _quantization(model, name).zero_point[0] if self.config.restoration else None,
+            )
+            for name in cut
         ]
         tried = patch > 1 and not self.config.share_patch and self.config.bits_per_element is None
         if tried and max(fit.sharing_noise for fit in fits) > self.config.noise:
@@ -156,8 +168,14 @@ class FitCodec(DataPass):
     def _fitted(self, model: ir.Model, probe: Probe, fits: Sequence[FeatureFit]) -> _Fitted:
         """Features with the quantizers that the budget leaves, and what they come to."""
         found = self._budgeted(model, probe, fits)
+        noise = noise_of(probe, fits, found)
+        if any(q.restoration is not None for q in found):
+            # A filter of least error at the cut may add some at the outputs.
+            plain = [dataclasses.replace(q, restoration=None) for q in found]
+            without = noise_of(probe, fits, plain)
+            found, noise = (plain, without) if without <= noise else (found, noise)
         features, bits = self._coded(model, fits, found)
-        return _Fitted(tuple(features), noise_of(probe, fits, found), bits)
+        return _Fitted(tuple(features), noise, bits)
 
     def _coded(
         self, model: ir.Model, fits: Sequence[FeatureFit], found: Sequence[Quantized]
@@ -372,6 +390,8 @@ def _require_consistent(config: FitCodecConfig) -> None:
             f"{name}.noise and {name}.bits_per_element are two budgets",
             remedy="give one: the noise follows from the bits, or the bits from the noise",
         )
+    if config.ranges == "dynamic" and "restoration" in given and config.restoration:
+        raise RecipeError(f"{name}.restoration is for static ranges", remedy="leave it out")
     if config.ranges == "dynamic" and "quantizer" in given and config.quantizer == "entropy":
         raise RecipeError(
             f"{name}.quantizer=entropy is for static ranges",
@@ -379,12 +399,27 @@ def _require_consistent(config: FitCodecConfig) -> None:
         )
 
 
+def _value(model: ir.Model, name: str) -> ir.Value:
+    return next(value for value in all_values(model) if value.name == name)
+
+
+def _quantization(model: ir.Model, name: str) -> TensorQuantization:
+    """What the integers of a value mean.
+
+    Raises:
+        RecipeError: Nothing says so.
+    """
+    found = get_quantization(_value(model, name))
+    if found is None:
+        raise RecipeError(f"the scale of {name} is not known")
+    return found
+
+
 def _bare(model: ir.Model, name: str, shape: Shape, config: FitCodecConfig) -> Feature:
     """A feature without tables and frequencies."""
-    value = next(v for v in all_values(model) if v.name == name)
-    quantization = get_quantization(value)
-    if value.shape is None or quantization is None:
-        raise RecipeError(f"the shape or the scale of {name} is not known")
+    value, quantization = _value(model, name), _quantization(model, name)
+    if value.shape is None:
+        raise RecipeError(f"the shape of {name} is not known")
     return Feature(
         name=name,
         source=get_source_value(value) or name,
@@ -408,7 +443,7 @@ def _feature(model: ir.Model, fit: FeatureFit, found: Quantized) -> Feature:
     )
     decode = tuple(tuple(int(v) for v in row) for row in found.decode)
     bare = _bare(model, fit.name, found.shape, FitCodecConfig())
-    return dataclasses.replace(bare, stripes=stripes, decode=decode)
+    return dataclasses.replace(bare, stripes=stripes, decode=decode, restoration=found.restoration)
 
 
 def _describe(feature: Feature) -> dict[str, Any]:
@@ -423,4 +458,12 @@ def _describe(feature: Feature) -> dict[str, Any]:
         "share_patch": feature.share_patch,
         "contexts": feature.contexts,
         "lanes": feature.lanes,
+        "restoration": _describe_restoration(feature.restoration),
     }
+
+
+def _describe_restoration(found: Restoration | None) -> str:
+    if found is None:
+        return "none"
+    rows, columns = found.kernel
+    return f"{rows} x {columns}, {'all channels' if found.groups == 1 else 'each channel alone'}"

@@ -7,7 +7,12 @@ from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
+
+# Machines differ in speed, and one may be busy: how long an example takes says nothing.
+hypothesis.settings.register_profile("intaglio", deadline=None)
+hypothesis.settings.load_profile("intaglio")
 
 
 def shared_folder() -> Path | None:

@@ -21,13 +21,16 @@ from benchmarks.split.ratio_accuracy import codec_row
 RESULTS = Path(__file__).resolve().parent / "results"
 
 _FULL = {"noise": 0.01}
-_PLAIN = {"quantizer": "uniform", "bits": 3, "clip": 1.0, "share_patch": 1}
+_PLAIN = {
+    "quantizer": "uniform", "bits": 3, "clip": 1.0, "share_patch": 1, "restoration": False,
+}  # fmt: skip
 _SHARED = {"noise": 0.01, "share_patch": 1, "stripes": 4}
 
 #: Block, row, options.
 VARIANTS: Sequence[tuple[str, str, Mapping[str, Any]]] = (
     ("whole", "all of it", _FULL),
     ("whole", "no patches share a code", {**_FULL, "share_patch": 1}),
+    ("whole", "no filter either", {**_FULL, "share_patch": 1, "restoration": False}),
     ("whole", "no contexts", {**_FULL, "share_patch": 1, "contexts": False}),
     ("whole", "packed bits", {**_FULL, "share_patch": 1, "coding": "packed"}),
     ("whole", "bytes", {**_FULL, "share_patch": 1, "coding": "raw"}),
@@ -43,6 +46,7 @@ VARIANTS: Sequence[tuple[str, str, Mapping[str, Any]]] = (
     ("order, 2 channels share a code", "none", {**_SHARED, "share_channels": 2, "order": "none"}),
     ("order, 2 channels share a code", "similarity (Pearson)", {**_SHARED, "share_channels": 2}),
     ("3 bits, 4 stripes", "uniform", {**_PLAIN, "stripes": 4}),
+    ("3 bits, 4 stripes", "filtered", {**_PLAIN, "stripes": 4, "restoration": True}),
     ("3 bits, 4 stripes", "clip chosen", {**_PLAIN, "stripes": 4, "clip": None}),
     ("3 bits, 4 stripes", "clip 0.7", {**_PLAIN, "stripes": 4, "clip": 0.7}),
     (

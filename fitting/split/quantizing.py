@@ -13,6 +13,7 @@ from intaglio.fitting.split.design import Choice, design, histograms, measure_we
 from intaglio.fitting.split.probe import Probe
 from intaglio.transforms.split.planes import as_planes, average, spread
 from intaglio.transforms.split.quantizers import Quantizer
+from intaglio.transforms.split.restoration import Restoration, fit_restoration, restore
 
 #: Samples that weights are measured on, and samples that noise is.
 WEIGHT_SAMPLES = 32
@@ -50,12 +51,14 @@ class Quantized:
         quantizers: One a stripe.
         decode: For each wire channel the value of each code.
         codes: Codes of the samples: uint8 [N, code channels, rows, columns].
+        restoration: The filter behind the decoder, or None.
     """
 
     shape: Shape
     quantizers: tuple[Quantizer, ...]
     decode: tuple[NDArray[np.int64], ...]
     codes: NDArray[np.uint8]
+    restoration: Restoration | None = None
 
 
 class FeatureFit:
@@ -66,12 +69,16 @@ class FeatureFit:
         name: Name of the tensor.
         shape: How it becomes codes.
         choice: What quantizers may be.
+        zero_point: Zero point of the feature where the server filters it; None where not.
     """
 
-    def __init__(self, probe: Probe, name: str, shape: Shape, choice: Choice) -> None:
+    def __init__(
+        self, probe: Probe, name: str, shape: Shape, choice: Choice, zero_point: int | None
+    ) -> None:
         self.name = name
         self.shape = shape
         self.choice = choice
+        self._zero_point = zero_point
         feature = probe.features[name]
         self._tensor_shape = feature.shape
         self._wire = as_planes(feature)[:, list(shape.order)]
@@ -100,12 +107,19 @@ class FeatureFit:
         of_channel = np.repeat(np.arange(len(quantizers)), self.shape.stripes)
         index = np.arange(len(of_channel))[:, None, None]
         codes = tables[of_channel][index, self._planes.astype(np.int16) + 128]
-        return Quantized(
+        found = Quantized(
             self.shape,
             tuple(quantizers),
             tuple(self._decoders(quantizers, of_channel, codes)),
             codes,
         )
+        if self._zero_point is None:
+            return found
+        decoded = as_planes(self.decoded(found, len(codes)))
+        wanted = as_planes(self._in_order(self._wire))
+        plane = (codes.shape[2], codes.shape[3])
+        filtered = fit_restoration(decoded, wanted, self._zero_point, plane)
+        return dataclasses.replace(found, restoration=filtered)
 
     def decoded(self, found: Quantized, samples: int) -> NDArray[np.int8]:
         """The feature that the server gets, for the first samples."""
@@ -114,7 +128,10 @@ class FeatureFit:
         shape = (samples, *self._wire.shape[1:])
         codes = spread(found.codes[:samples], self.shape.share, self.shape.patch, shape)
         channel = np.arange(shape[1])[:, None, None]
-        return self._in_order(table.astype(np.int8)[channel, codes])
+        made = self._in_order(table.astype(np.int8)[channel, codes])
+        if found.restoration is None or self._zero_point is None:
+            return made
+        return restore(as_planes(made), found.restoration, self._zero_point).reshape(made.shape)
 
     def _decoders(
         self,

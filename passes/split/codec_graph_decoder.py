@@ -1,7 +1,7 @@
 """The decoder of one feature as nodes: codes repeated, channels in tensor order, values.
 
 With static ranges a wire channel's value is looked up: ``decode[code]`` with its own small table.
-With dynamic ranges it follows from lowest and highest value of its group.
+With dynamic ranges it follows from lowest and highest value of its group. A filter may follow.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from intaglio.passes.annotations import set_quantization
 from intaglio.passes.split.codec_graph import CodecWriter
 from intaglio.passes.split.codec_graph_encoder import look_up
 from intaglio.passes.split.codec_graph_ranges import decode_groups
+from intaglio.passes.split.codec_graph_restoration import write_restoration
 from intaglio.transforms.scales import TensorQuantization
 from intaglio.transforms.split.specification import Feature
 
@@ -53,6 +54,8 @@ def write_decoder(
     decoded = writer.gather(decoded, 1, places, f"{name}_placed")
     if ranges is None:
         decoded = look_up(writer, decoded, decode_tables(feature)[wire], f"{name}_values")
+    if feature.restoration is not None:
+        decoded = write_restoration(writer, decoded, feature, feature.restoration)
     decoded = writer.reshape(decoded, feature.shape, f"{name}_shaped")
     if quantization is not None:
         set_quantization(decoded, quantization)

@@ -61,15 +61,21 @@ def pairs(flow: Flow, alone: Sequence[int], sizes: Sequence[int]) -> Iterator[Pa
             if second > first and flow.cuttable[second]
         ]
         if len(found) <= MOST_PAIRS:
-            yield from (pair for pair in found if is_clean(flow, pair))
+            yield from (pair for pair in found if is_cut(flow, pair))
             continue
         useful = _unbeaten(flow, found, sizes)
         yield from sorted({*useful, *own})
 
 
-def is_clean(flow: Flow, values: tuple[int, ...]) -> bool:
-    """Whether ``values`` are all that crosses behind the nodes that make them."""
-    return flow.crossing(flow.before(values)) == sorted(values)
+def both_work(flow: Flow, values: tuple[int, ...]) -> bool:
+    """Whether there is something to do in front of ``values``, and behind them."""
+    device = flow.before(values)
+    return bool(flow.work & device) and bool(flow.work & ~device)
+
+
+def is_cut(flow: Flow, values: tuple[int, ...]) -> bool:
+    """Whether both sides work, and ``values`` are all that crosses."""
+    return both_work(flow, values) and flow.crossing(flow.before(values)) == sorted(values)
 
 
 def _sweep(flow: Flow, start: int, stop: int, removed: int | None) -> list[int]:
@@ -138,7 +144,7 @@ def _crossing_in_order(flow: Flow, alone: set[int]) -> Iterator[Pair]:
         pair = (first, second)
         if flow.cuttable[first] and flow.cuttable[second] and pair not in seen:
             seen.add(pair)
-            if is_clean(flow, pair):
+            if is_cut(flow, pair):
                 yield pair
 
 
@@ -157,6 +163,6 @@ def _records(
         size = sizes[pair[1 - fixed]]
         if pair[fixed] in least and size >= least[pair[fixed]]:
             continue
-        if is_clean(flow, pair):
+        if is_cut(flow, pair):
             least[pair[fixed]] = size
             yield pair

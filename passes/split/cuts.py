@@ -17,7 +17,7 @@ import onnx_ir as ir
 from intaglio.errors import RecipeError
 from intaglio.passes.split.cut_costs import Costs, elements
 from intaglio.passes.split.cut_flow import IDLE, Flow, read_values, trace
-from intaglio.passes.split.cut_search import pairs, separators
+from intaglio.passes.split.cut_search import both_work, pairs, separators
 
 #: Metadata of a model: names of the tensors that cross, a JSON list.
 CUT_KEY = "intaglio.cut"
@@ -71,18 +71,19 @@ def find_cuts(graph: ir.Graph, largest: int = 2) -> list[Cut]:
         raise ValueError(f"largest is {largest}, not 1 or 2")
     flow = trace(graph)
     alone = separators(flow)
-    found: list[tuple[int, ...]] = [(value,) for value in alone if flow.cuttable[value]]
+    found: list[tuple[int, ...]] = [
+        (value,) for value in alone if flow.cuttable[value] and both_work(flow, (value,))
+    ]
     if largest == 2:
         sizes = [
             elements(value) if cuttable else 0
             for value, cuttable in zip(flow.values, flow.cuttable, strict=True)
         ]
         found += pairs(flow, alone, sizes)
-    working = [cut for cut in found if _both_work(flow, cut)]
-    if not working:
+    if not found:
         return []
     costs = Costs(graph, flow)
-    cuts = [(_cut(flow, costs, cut), cut) for cut in _first_of_same(flow, working)]
+    cuts = [(_cut(flow, costs, cut), cut) for cut in _first_of_same(flow, found)]
     return [cut for cut, _ in sorted(cuts, key=lambda each: (each[0].device_macs, each[1]))]
 
 
@@ -146,11 +147,6 @@ def _cut(flow: Flow, costs: Costs, numbers: tuple[int, ...]) -> Cut:
 def _shape(value: ir.Value) -> tuple[int | str, ...]:
     dims = value.shape if value.shape is not None else ()
     return tuple(dim if isinstance(dim, int) else str(dim.value or "?") for dim in dims)
-
-
-def _both_work(flow: Flow, numbers: tuple[int, ...]) -> bool:
-    device = flow.before(numbers)
-    return bool(flow.work & device) and bool(flow.work & ~device)
 
 
 def _first_of_same(flow: Flow, cuts: Iterable[tuple[int, ...]]) -> list[tuple[int, ...]]:

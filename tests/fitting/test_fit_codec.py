@@ -232,6 +232,24 @@ def test_the_user_hears_of_a_budget_that_is_missed_and_of_loud_noise(fit):
     assert "check the accuracy" in loud
 
 
+def test_a_filter_on_the_server_saves_bits_at_the_same_noise(fit):
+    found, facts = fit(noise=0.05)
+    plain, plain_facts = fit(noise=0.05, restoration=False)
+    [feature] = found.features
+    assert feature.restoration.kernel == (3, 3)
+    assert facts["features"][0]["restoration"] == "3 x 3, each channel alone"
+    assert plain.features[0].restoration is None
+    assert plain_facts["features"][0]["restoration"] == "none"
+    assert facts["bits_per_element"] < plain_facts["bits_per_element"]
+    assert facts["noise"] <= 0.05
+
+
+def test_what_is_exact_is_not_filtered(fit):
+    found, facts = fit(quantizer="uniform", bits=8, clip=1.0, share_patch=1)
+    assert facts["noise"] == 0
+    assert found.features[0].restoration is None
+
+
 def test_more_bits_leave_less_noise(fit):
     noise = [fit(bits_per_element=bits)[1]["noise"] for bits in (0.3, 1.5)]
     assert noise == sorted(noise, reverse=True)
@@ -329,6 +347,7 @@ def test_fewer_samples_are_taken(fit):
         ({"coding": "packed", "contexts": True}, r"contexts is for coding rans"),
         ({"noise": 0.1, "bits_per_element": 1.0}, r"two budgets.*give one"),
         ({"ranges": "dynamic", "quantizer": "entropy"}, r"quantizer=entropy is for static"),
+        ({"ranges": "dynamic", "restoration": True}, r"restoration is for static ranges"),
         ({"share_patch": 9}, r"share_patch is 9.*planes of .* are \d by \d.*at most"),
         ({"stripes": 7}, r"stripes is 7.*6 channels.*at most 6"),
         ({"stripes": 4, "share_channels": 2}, r"stripes is 4.*3 channels.*at most 3"),

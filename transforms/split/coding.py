@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from intaglio.transforms.split.planes import as_planes, average, spread
 from intaglio.transforms.split.ranges import decode_dynamic, encode_dynamic, find_ranges
+from intaglio.transforms.split.restoration import restore
 from intaglio.transforms.split.specification import CodecSpecification, Feature
 
 Features = Mapping[str, NDArray[np.int8]]
@@ -69,6 +70,8 @@ def decode_features(
             wire = _decode_tables(feature)[np.arange(feature.channels)[:, None, None], wide]
         side += feature.side_bytes
         ordered = np.ascontiguousarray(wire[:, np.argsort(feature.order)])
+        if feature.restoration is not None:
+            ordered = restore(ordered, feature.restoration, feature.zero_point)
         made[feature.name] = ordered.reshape(len(codes), *feature.shape)
     return made
 

@@ -16,6 +16,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from intaglio.transforms.split.restoration import Restoration
+
 #: Version of the codec's definition; part of the hash.
 VERSION = 1
 
@@ -76,6 +78,7 @@ class Feature:
             the context; -1 for none. It lies in an earlier group of ``lanes`` channels.
         lanes: States that the entropy coder interleaves: code channel c belongs to state
             ``c % lanes``.
+        restoration: What the server filters the decoded feature with; None for nothing.
     """
 
     name: str
@@ -93,6 +96,7 @@ class Feature:
     caps: tuple[int, int, int] = (0, 0, 0)
     references: tuple[int, ...] = ()
     lanes: int = 1
+    restoration: Restoration | None = None
 
     @property
     def channels(self) -> int:
@@ -237,6 +241,7 @@ def _feature(data: Mapping[str, Any]) -> Feature:
         for item in data["stripes"]
     )
     left, upper, reference = data["caps"]
+    restoration = data["restoration"]
     return Feature(
         **{
             **data,
@@ -246,7 +251,18 @@ def _feature(data: Mapping[str, Any]) -> Feature:
             "decode": tuple(tuple(row) for row in data["decode"]),
             "caps": (left, upper, reference),
             "references": tuple(data["references"]),
+            "restoration": None if restoration is None else _restoration(restoration),
         }
+    )
+
+
+def _restoration(data: Mapping[str, Any]) -> Restoration:
+    rows, columns = data["kernel"]
+    return Restoration(
+        (rows, columns),
+        tuple(tuple(row) for row in data["weights"]),
+        tuple(data["biases"]),
+        tuple(data["shifts"]),
     )
 
 
@@ -284,6 +300,8 @@ def _check(feature: Feature, coding: str) -> None:
             all(-128 <= value <= 127 for row in feature.decode for value in row),
             f"{name}: decode holds more than 8 bits",
         )
+    if feature.restoration is not None:
+        feature.restoration.check(feature.channels)
     if coding == "rans":
         _require(len(feature.references) == feature.code_channels, f"{name}: references")
         _require(

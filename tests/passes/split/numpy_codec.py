@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from intaglio.transforms.split.specification import CodecSpecification, Feature, Stripe
+from tests.transforms.split.random_codecs import draw_restoration
+from tests.transforms.split.test_restoration import filter_slowly
 
 
 def random_feature(
     random, name, shape, *, stripes=3, dynamic=False, tile=0, channels=1, patch=1, order=True,
-    alike=False,
+    alike=False, filtered=False,
 ):  # fmt: skip
     """A feature with monotone random tables.
 
@@ -24,6 +26,7 @@ def random_feature(
         patch: Side of the patches that do.
         order: Whether channels change their order.
         alike: Whether one stripe holds them all.
+        filtered: Whether the server filters the feature.
     """
     count = shape[0] // channels
     stripes = 1 if alike else min(stripes, count)
@@ -39,6 +42,7 @@ def random_feature(
         name, name, tuple(shape), 0.1, 3,
         tuple((random.permutation(shape[0]) if order else np.arange(shape[0])).tolist()),
         tuple(made), tuple(decode), "dynamic" if dynamic else "static", tile, channels, patch,
+        restoration=draw_restoration(random, shape[0]) if filtered else None,
     )  # fmt: skip
 
 
@@ -116,4 +120,6 @@ def _decode(f, codes, ranges):
         wire = np.stack([np.asarray(t)[wire[:, c]] for c, t in enumerate(f.decode)], axis=1)
     result = np.zeros(wire.shape, np.int8)
     result[:, list(f.order)] = wire
+    if f.restoration is not None:
+        result = filter_slowly(result, f.restoration, f.zero_point)
     return result.reshape(len(codes), *f.shape)

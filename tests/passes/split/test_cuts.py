@@ -8,7 +8,7 @@ import time
 
 import onnx_ir as ir
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from intaglio.errors import RecipeError, UnsupportedError
@@ -426,6 +426,15 @@ def test_cuts_are_those_of_an_exhaustive_search(made):
 
 @settings(max_examples=200, deadline=None)
 @given(random_graphs())
+@example(
+    (
+        ["i0", "i1"],
+        [("Mix", ["i0"], ["v0"]), ("Mix", ["i0", "i1"], ["v1"])],
+        ["v0", "v1"],
+        {"v0": [1, 1]},
+        {},
+    )
+)
 def test_of_many_pairs_those_are_left_out_that_others_beat(made):
     inputs, nodes, outputs, sizes, kinds = made
     graph = graph_of(inputs, nodes, outputs, sizes, kinds)

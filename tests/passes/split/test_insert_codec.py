@@ -26,6 +26,9 @@ KINDS = (
     {"dynamic": True},
     {"dynamic": True, "tile": 2},
     {"dynamic": True, "tile": 3, "channels": 2, "patch": 2},
+    {"filtered": True},
+    {"filtered": True, "channels": 2, "patch": 2},
+    {"filtered": True, "dynamic": True},
 )
 CUTS = (("stem",), ("joined",), ("first", "stem"), ("looked",), ("hidden",))
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intaglio.transforms.split.packing import pack
+from intaglio.transforms.split.restoration import LARGEST_SHIFT, LEAST_SHIFT, Restoration
 from intaglio.transforms.split.specification import (
     CODINGS,
     RANGES,
@@ -40,6 +41,7 @@ class Form:
         lanes: States of the coder.
         frequencies: One of FREQUENCIES.
         references: Whether channels refer to others at all.
+        filtered: Whether the server filters the feature.
     """
 
     shape: tuple[int, ...]
@@ -52,6 +54,7 @@ class Form:
     lanes: int = 1
     frequencies: str = "random"
     references: bool = True
+    filtered: bool = False
 
 
 def draw_form(generator: np.random.Generator) -> Form:
@@ -76,6 +79,7 @@ def draw_form(generator: np.random.Generator) -> Form:
         int(generator.integers(1, 9)),
         str(generator.choice(FREQUENCIES)),
         bool(generator.integers(0, 4)),
+        bool(generator.integers(0, 2)),
     )
 
 
@@ -121,6 +125,20 @@ def build_feature(generator: np.random.Generator, form: Form, name: str = "a") -
         caps=form.caps,
         references=tuple(references),
         lanes=form.lanes,
+        restoration=draw_restoration(generator, channels) if form.filtered else None,
+    )
+
+
+def draw_restoration(generator: np.random.Generator, channels: int) -> Restoration:
+    """A filter with any weights that it may have."""
+    rows, columns = (int(side) for side in generator.choice([1, 3, 5], 2))
+    inputs = rows * columns * int(generator.choice([1, channels]))
+    weights = generator.integers(-128, 128, (channels, inputs))
+    return Restoration(
+        (rows, columns),
+        tuple(tuple(row) for row in weights.tolist()),
+        tuple(generator.integers(-(1 << 20), 1 << 20, channels).tolist()),
+        tuple(generator.integers(LEAST_SHIFT, LARGEST_SHIFT + 1, channels).tolist()),
     )
 
 

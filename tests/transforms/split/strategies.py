@@ -54,6 +54,7 @@ def forms(draw: st.DrawFn, ranges: str | None = None) -> Form:
         lanes=draw(st.integers(1, 8)),
         frequencies=draw(st.sampled_from(FREQUENCIES)),
         references=draw(st.booleans()),
+        filtered=draw(st.booleans()),
     )
 
 

@@ -101,12 +101,12 @@ def test_golden_bytes_of_the_entropy_coder_and_dynamic_ranges():
     assert dynamic.hex() == DYNAMIC
 
 
-STATIC = "4946012282478e0b020008000000284b0a00a83f46016878cdd1"
-DYNAMIC = "49460120311224fc020008000000807f0505284b0a00a83f46011c32ff29"
+STATIC = "49460122c9db6208020008000000284b0a00a83f46016098b17d"
+DYNAMIC = "4946012054fde888020008000000807f0505284b0a00a83f4601797fb121"
 
 
 def test_golden_session():
-    assert small().session == 0x0B8E4782
+    assert small().session == 0x0862DBC9
 
 
 @pytest.mark.parametrize(

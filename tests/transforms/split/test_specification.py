@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 
 from intaglio.transforms.split.specification import CodecSpecification
-from tests.transforms.split.random_codecs import Form, build_feature
+from tests.transforms.split.random_codecs import Form, build_feature, draw_restoration
 from tests.transforms.split.strategies import codecs
 
 SESSIONS = 2**32
@@ -75,6 +75,9 @@ CHANGES = {
     "caps": lambda f: dataclasses.replace(f, caps=(1, 1, 0)),
     "references": lambda f: dataclasses.replace(f, references=(-1, -1, 0, 0)),
     "lanes": lambda f: dataclasses.replace(f, lanes=1),
+    "restoration": lambda f: dataclasses.replace(
+        f, restoration=draw_restoration(np.random.default_rng(0), f.channels)
+    ),
     "channels": lambda f: with_stripe(f, channels=f.stripes[0].channels + 1),
     "levels": lambda f: with_stripe(f, levels=4),
     "encode": lambda f: with_stripe(
