@@ -20,7 +20,10 @@ from intaglio.transforms.scales import TensorQuantization
 #: Outputs that are kept to compare with may take so many bytes; fewer samples are used then.
 KEPT_BYTES = 32 << 20
 
-_PASSED_OVER = ("Identity", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze")
+_PASSED_OVER = (
+    "Identity", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "DequantizeLinear",
+)  # fmt: skip
+_SOFTMAXES = ("Softmax", "LogSoftmax", "SoftmaxInteger", "SoftmaxInteger16")
 
 
 class OutputNoise:
@@ -72,13 +75,16 @@ class OutputNoise:
 
 
 def logits_of(output: ir.Value) -> str:
-    """Name of what goes into the Softmax that makes an output, or of the output itself."""
+    """Name of what goes into the Softmax that makes an output, or of the output itself.
+
+    The graph may be one of floats or of integers.
+    """
     value: ir.Value | None = output
     while value is not None:
         node = value.producer()
         if node is None:
             break
-        if node.op_type in ("Softmax", "LogSoftmax"):
+        if node.op_type in _SOFTMAXES:
             return str(node.inputs[0].name) if node.inputs[0] is not None else str(output.name)
         if node.op_type not in _PASSED_OVER:
             break

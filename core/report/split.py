@@ -80,6 +80,7 @@ def _facts(entry: Json, codec: Json, traffic: Json | None, found: Json) -> list[
         ("Elements of a sample", format_count(entry["elements"])),
         ("Codes of a sample", format_count(entry["codes"])),
         ("Coding", entry["coding"]),
+        ("Filter on the server", "; ".join(map(_filter, codec["features"]))),
         ("Session", entry["session"]),
     ]
     if entry["side_bytes"]:
@@ -99,6 +100,16 @@ def _facts(entry: Json, codec: Json, traffic: Json | None, found: Json) -> list[
         text = f"{counted['frames']:,} frames of {counted['samples']:,} samples, read back"
         rows.append((f"Coder {name}", text))
     return rows
+
+
+def _filter(feature: Json) -> str:
+    """The filter behind a feature's decoder, in words."""
+    found = feature["restoration"]
+    if found is None:
+        return "none"
+    rows, columns = found["kernel"]
+    every = len(found["weights"][0]) > rows * columns
+    return f"{rows} × {columns}, {'all channels' if every else 'each channel alone'}"
 
 
 def _row(row: Json) -> dict[str, Any]:

@@ -15,14 +15,12 @@ from numpy.typing import NDArray
 
 from intaglio.fitting.choose_cut import integer_feed
 from intaglio.fitting.data import CalibrationData
+from intaglio.fitting.output_noise import logits_of
 from intaglio.fitting.runner import batch_size
-from intaglio.passes.dialect.specification import DOMAIN
 from intaglio.targets.onnx.session import make_session
 
 #: Features of so many bytes are kept; fewer samples are used then.
 KEPT_BYTES = 256 << 20
-
-_PASSED_OVER = ("Identity", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze")
 
 Features = Mapping[str, NDArray[np.int8]]
 
@@ -55,7 +53,7 @@ class Probe:
         self._group = data.fixed_batch or batch_size(model)
         head = _open(model, inputs, self._cut)
         self.features = self._run_head(model, head, data, min(limit, len(data)), progress)
-        outputs = list(dict.fromkeys(decision(value) for value in model.graph.outputs))
+        outputs = list(dict.fromkeys(logits_of(value) for value in model.graph.outputs))
         self._tail = _open(model, self._cut, outputs)
         self._expected = self._run(self.features)
         self._power = [_power(each - each.mean(axis=0)) for each in self._expected]
@@ -117,20 +115,6 @@ class Probe:
         """A batch of the size that the model asks for: the last sample fills it up."""
         missing = self._group - len(part) if self._fixed else 0
         return np.concatenate([part, np.repeat(part[-1:], missing, axis=0)]) if missing else part
-
-
-def decision(value: ir.Value) -> str:
-    """Name of what goes into the Softmax that makes an output, or of the output itself."""
-    current: ir.Value | None = value
-    while current is not None and (node := current.producer()) is not None:
-        own = node.domain == DOMAIN
-        if own and node.op_type.startswith("Softmax"):
-            source = node.inputs[0]
-            return str(value.name if source is None else source.name)
-        if node.op_type not in (*_PASSED_OVER, "DequantizeLinear"):
-            break
-        current = node.inputs[0]
-    return str(value.name)
 
 
 def _open(model: ir.Model, inputs: Sequence[str], outputs: Sequence[str]) -> Any:
