@@ -55,6 +55,12 @@ class Border(str, enum.Enum):
     float = "float"
 
 
+class Tool(str, enum.Enum):
+    """What ``setup`` can install."""
+
+    tosa = "tosa"
+
+
 class FitTask(str, enum.Enum):
     """What ``fit`` can learn."""
 
@@ -658,6 +664,32 @@ def list_(
         from intaglio.cli.commands import run_list
 
         run_list(output, what.value)
+
+
+@app.command()
+def setup(
+    tool: Annotated[Tool, typer.Argument(help="What to install.")],
+    path: Annotated[
+        str | None,
+        typer.Option("--path", "-p", metavar="DIR", help="Where to; else the user's cache."),
+    ] = None,
+    python: Annotated[
+        str | None,
+        typer.Option("--python", metavar="FILE", help="Python to make the environment with."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Install an outside tool in a Python environment of its own.
+
+    tosa: the TOSA reference model, which runs what target tosa writes. It comes from PyPI.
+    """
+    with Output(as_json, quiet, debug) as output:
+        from intaglio.cli.setup import run_setup_tosa
+
+        run_setup_tosa(output, path, python, force=force)
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:

@@ -70,6 +70,7 @@ TARGETS: Mapping[str, str] = {
     "onnx-qdq": "intaglio.targets.onnx.qdq:OnnxQdq",
     "onnx-integer": "intaglio.targets.onnx.integer:OnnxInteger",
     "tflite": "intaglio.targets.tflite.target:Tflite",
+    "tosa": "intaglio.targets.tosa.target:Tosa",
     "ethos-u": "intaglio.targets.ethos_u.target:EthosU",
     "c": "intaglio.targets.c.target:C",
 }

@@ -209,9 +209,9 @@ class FitCodec(DataPass):
         if config.quantizer != "entropy" or config.bits is not None:
             return False
         if config.bits_per_element is None:
-            return found.noise > config.noise
+            return bool(found.noise > config.noise)
         elements = sum(feature.elements for feature in found.features)
-        return found.bits < _SPENT * config.bits_per_element * elements
+        return bool(found.bits < _SPENT * config.bits_per_element * elements)
 
     def _rank(self, fitted: _Fitted) -> tuple[float, float]:
         """The smaller the better: within the budget first, then what the budget leaves open."""
@@ -240,7 +240,7 @@ class FitCodec(DataPass):
         budget = config.bits_per_element * sum(probe.features[fit.name][0].size for fit in fits)
 
         def within(found: Sequence[Quantized]) -> bool:
-            return self._coded(model, fits, found)[1] <= budget
+            return bool(self._coded(model, fits, found)[1] <= budget)
 
         return search(fits, within, False)
 

@@ -11,11 +11,10 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from intaglio.errors import InputError, ToolError
 from intaglio.targets.base import Measurement
-from intaglio.targets.ethos_u.reports import OTHER_VERSION, Cost, Summary
-from intaglio.targets.tflite.flatfile import read_flatfile
-from intaglio.targets.tflite.structure import check_border
+from intaglio.targets.ethos_u.files import CONSTANTS, FileOperator
+from intaglio.targets.ethos_u.layers import layers_of
+from intaglio.targets.ethos_u.reports import Cost, Summary
 
 #: Schema of the report file.
 SCHEMA = 1
@@ -24,21 +23,6 @@ NPU, CPU = "NPU", "CPU"
 
 _CUSTOM = "ethos-u"
 _UNSAID = "Vela gives no reason"
-
-
-@dataclasses.dataclass(frozen=True)
-class FileOperator:
-    """An operator of a ``.tflite`` file.
-
-    Attributes:
-        name: Name of the builtin operator, or the custom code.
-        outputs: Names of the tensors it makes.
-        custom: Whether it is a custom operator.
-    """
-
-    name: str
-    outputs: tuple[str, ...]
-    custom: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +37,7 @@ class Placement:
         cycles: Vela's estimate; 0 where it is merged into another, None on the CPU.
         macs: Multiply-accumulates; None likewise.
         reason: Why it runs on the CPU; empty on the NPU.
+        node: Name of the source node that it belongs to; empty where none is known.
     """
 
     index: int
@@ -62,6 +47,7 @@ class Placement:
     cycles: int | None
     macs: int | None
     reason: str = ""
+    node: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,12 +59,17 @@ class CompileReport:
         options: The target's options.
         summary: Vela's summary.
         operators: Every operator of the model, in order.
+        via: Format of the file that Vela was given: ``tflite`` or ``tosa``.
+        compared: Figures of the other path, as :func:`figures` gives them with its ``via``; or the
+            reason (``refused``) why there are none. None where it was not asked for.
     """
 
     vela: str
     options: Mapping[str, Any]
     summary: Summary
     operators: tuple[Placement, ...]
+    via: str = "tflite"
+    compared: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the report as JSON-friendly data."""
@@ -86,40 +77,19 @@ class CompileReport:
             "schema": SCHEMA,
             "vela": self.vela,
             "options": dict(self.options),
+            **self.figures(),
+            "operators": [dataclasses.asdict(each) for each in self.operators],
+            "compared": None if self.compared is None else dict(self.compared),
+        }
+
+    def figures(self) -> dict[str, Any]:
+        """The figures of the whole network, and the format of the file they are of."""
+        return {
+            "via": self.via,
             **dataclasses.asdict(self.summary),
             "npu_operators": sum(each.on == NPU for each in self.operators),
             "cpu_operators": sum(each.on == CPU for each in self.operators),
-            "operators": [dataclasses.asdict(each) for each in self.operators],
         }
-
-
-def read_operators(data: bytes) -> tuple[FileOperator, ...]:
-    """The operators of a ``.tflite`` file, in order.
-
-    Args:
-        data: The file's bytes, as an emitter or Vela wrote them.
-
-    Raises:
-        ToolError: They are no TFLite file.
-    """
-    try:
-        file = read_flatfile(data, "it")
-        check_border(file)
-    except InputError as error:
-        raise ToolError(
-            f"Vela's file cannot be read: {error.message}",
-            command=("vela",),
-            returncode=0,
-            remedy=OTHER_VERSION,
-        ) from error
-    return tuple(
-        FileOperator(
-            operator.kind.name,
-            tuple(file.graph.tensors[index].name for index in operator.outputs),
-            operator.kind.custom,
-        )
-        for operator in file.graph.operators
-    )
 
 
 def place(
@@ -127,14 +97,16 @@ def place(
     after: Sequence[FileOperator],
     costs: Mapping[int, Cost],
     reasons: Mapping[str, Sequence[str]],
+    nodes: Mapping[str, str] | None = None,
 ) -> tuple[Placement, ...]:
     """Compares a file with what Vela made of it.
 
     Args:
-        before: Operators of the file.
+        before: Operators of the file. Those that hold constants are left out of the answer.
         after: Operators of the compiled file.
         costs: Cycles and multiply-accumulates by position in ``before``.
         reasons: Why operators are left to the CPU, by tensor.
+        nodes: Source nodes, as :func:`.layers.source_nodes` gives them.
 
     Returns:
         Where each operator ended up, and after them those that Vela added for the CPU.
@@ -142,15 +114,19 @@ def place(
     left = [op for op in after if not (op.custom and op.name == _CUSTOM)]
     on_cpu = {name for op in left for name in op.outputs}
     known = {name for op in before for name in op.outputs}
-    found = []
+    layers = layers_of(before, nodes or {})
+    found: list[Placement] = []
     for i, op in enumerate(before):
+        if op.name in CONSTANTS:
+            continue
         if on_cpu.isdisjoint(op.outputs):
             cost = costs.get(i, Cost())
-            found.append(Placement(i, op.name, _first(op), NPU, cost.cycles, cost.macs))
+            placed = Placement(i, op.name, _first(op), NPU, cost.cycles, cost.macs)
         else:
-            found.append(_left_to_cpu(i, op, reasons))
+            placed = _left_to_cpu(i, op, reasons)
+        found.append(dataclasses.replace(placed, index=len(found), node=layers[i]))
     added = [op for op in left if known.isdisjoint(op.outputs)]
-    found += [_left_to_cpu(len(before) + i, op, reasons) for i, op in enumerate(added)]
+    found += [_left_to_cpu(len(found) + i, op, reasons) for i, op in enumerate(added)]
     return tuple(found)
 
 

@@ -36,6 +36,9 @@ class EthosUConfig(TargetConfig):
         optimise: What Vela strives for: ``Performance`` or ``Size`` (less memory).
         arena_cache_size: Bytes of the arena, where that of the memory mode is not meant.
         timeout: Seconds after which Vela is given up.
+        via: Format of the file that Vela is given: ``tflite`` (what the NPU lacks runs on the CPU)
+            or ``tosa`` (what it lacks is refused).
+        compare: Compile by the other path, too, for its figures in the report.
     """
 
     accelerator: Accelerator = "ethos-u55-128"
@@ -45,6 +48,8 @@ class EthosUConfig(TargetConfig):
     optimise: Literal["Performance", "Size"] = "Performance"
     arena_cache_size: int | None = Field(default=None, ge=1)
     timeout: float = Field(default=600.0, gt=0, le=86400)
+    via: Literal["tflite", "tosa"] = "tflite"
+    compare: bool = False
 
     def arguments(self) -> list[str]:
         """The options as Vela's command line takes them; what is None is left to Vela."""

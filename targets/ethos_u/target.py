@@ -1,21 +1,35 @@
-"""Target ``ethos-u``: a TFLite file, compiled for Arm's Ethos-U NPUs by Vela.
+"""Target ``ethos-u``: a TFLite or TOSA file, compiled for Arm's Ethos-U NPUs by Vela.
 
 Vela (the extra ``ethos-u``, 4.2 to 5.x) turns what the NPU can do into one custom operator and
 leaves the rest to the CPU. What went where, why, and Vela's estimate of cycles and memory stand in
 ``<role>_report.json`` beside the compiled file. The file is that of target ``tflite``, except that
 blocks of depth and space are moved by TRANSPOSE, which NPUs have. The arithmetic is the same; a
 computer without the NPU cannot run it, so ``verify`` checks the artifact of target ``tflite``.
+
+With ``via=tosa`` (Vela 5) the file that Vela is given is that of target ``tosa``. There is no CPU
+then: an operator that the NPU lacks is refused, with the node that it belongs to.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from intaglio.errors import InputError, InternalError, RecipeError, Refusal
+import onnx_ir as ir
+
+from intaglio.errors import (
+    InputError,
+    IntaglioError,
+    InternalError,
+    RecipeError,
+    Refusal,
+    ToolError,
+    UnsupportedError,
+)
 from intaglio.targets.base import (
     Artifact,
     Capability,
@@ -28,10 +42,12 @@ from intaglio.targets.base import (
     static_specs,
 )
 from intaglio.targets.ethos_u.compiled import measurements
-from intaglio.targets.ethos_u.compiler import compile_tflite
+from intaglio.targets.ethos_u.compiler import Compiled, compile_tflite, compile_tosa
+from intaglio.targets.ethos_u.lacking import lacking, refusal_of
+from intaglio.targets.ethos_u.layers import source_nodes
 from intaglio.targets.ethos_u.options import EthosUConfig
-from intaglio.targets.ethos_u.vela import vela_version
-from intaglio.targets.tflite.emit import Emitted, emit
+from intaglio.targets.ethos_u.vela import OLDEST, OLDEST_OF_TOSA, vela_version
+from intaglio.targets.tflite.emit import emit as emit_tflite
 from intaglio.targets.tflite.target import Tflite
 
 _AGAIN = "convert the model again"
@@ -51,11 +67,11 @@ class EthosU(Target):
         return Tflite().capabilities()
 
     def check(self, prepared: Prepared) -> list[Refusal]:
-        """What target ``tflite`` refuses."""
+        """What target ``tflite`` or ``tosa`` refuses."""
         return [
             refusal
             for role in sorted(prepared.models)
-            for refusal in _emitted(prepared, role).refusals
+            for refusal in _emitted(prepared, role, self._options).refusals
         ]
 
     def require_tools(self) -> None:
@@ -64,12 +80,13 @@ class EthosU(Target):
         Raises:
             ToolError: It is missing or too old.
         """
-        vela_version()
+        vela_version(OLDEST_OF_TOSA if self._options.via == "tosa" else OLDEST)
 
     def emit(self, prepared: Prepared, out: Path) -> list[Artifact]:
         """Writes ``ethos-u/<role>_vela.tflite`` and ``ethos-u/<role>_report.json``.
 
         Raises:
+            UnsupportedError: The NPU lacks an operator of a TOSA file.
             ToolError: Vela fails; its log is kept.
         """
         (out / self.name).mkdir(parents=True, exist_ok=True)
@@ -114,15 +131,18 @@ class EthosU(Target):
             raise InputError(f"{path} is damaged", remedy=_AGAIN)
         return data
 
+    @property
+    def _options(self) -> EthosUConfig:
+        if not isinstance(self.config, EthosUConfig):
+            raise RecipeError(f"{type(self.config).__name__} is not for target {self.name}")
+        return self.config
+
     def _compile(self, prepared: Prepared, role: str, out: Path) -> Artifact:
         """Emits one model and compiles it."""
-        config = self.config
-        if not isinstance(config, EthosUConfig):
-            raise RecipeError(f"{type(config).__name__} is not for target {self.name}")
-        emitted = _emitted(prepared, role)
-        if emitted.refusals:
-            raise InternalError(f"'{role}' was not checked: {emitted.refusals[0].reason}")
-        made = compile_tflite(emitted.data, config, role)
+        config = self._options
+        made = _compiled(prepared, role, config)
+        if config.compare:
+            made = _with_other(made, prepared, role, config)
         artifact = Artifact(
             role=role,
             target=self.name,
@@ -138,9 +158,73 @@ class EthosU(Target):
         return artifact
 
 
-def _emitted(prepared: Prepared, role: str) -> Emitted:
-    """The TFLite file, with operators that the NPU lacks written as others of the same bits."""
-    return emit(prepared.models[role], prepared.profile, blocks_by_transpose=True)
+@dataclasses.dataclass(frozen=True)
+class _Emitted:
+    """A file for Vela, or the reasons why there is none."""
+
+    data: bytes
+    refusals: tuple[Refusal, ...]
+
+
+def _emit_tosa(model: ir.Model, profile: str) -> Any:
+    """The TOSA file of a model, as target ``tosa`` writes it."""
+    from intaglio.targets.tosa.emit import emit
+
+    return emit(model, profile)
+
+
+def _emitted(prepared: Prepared, role: str, config: EthosUConfig) -> _Emitted:
+    """The file; in TFLite with operators that the NPU lacks written as others of the same bits."""
+    model, profile = prepared.models[role], prepared.profile
+    if config.via == "tosa":
+        tosa = _emit_tosa(model, profile)
+        refusals = tuple(tosa.refusals) or lacking(tosa.data, config, source_nodes(model))
+        return _Emitted(tosa.data, tuple(refusals))
+    tflite = emit_tflite(model, profile, blocks_by_transpose=True)
+    return _Emitted(tflite.data, tflite.refusals)
+
+
+def _compiled(prepared: Prepared, role: str, config: EthosUConfig) -> Compiled:
+    """One model through Vela.
+
+    Raises:
+        UnsupportedError: The NPU lacks an operator of the TOSA file.
+        ToolError: Vela fails.
+    """
+    emitted = _emitted(prepared, role, config)
+    if emitted.refusals:
+        raise InternalError(f"'{role}' was not checked: {emitted.refusals[0].reason}")
+    nodes = source_nodes(prepared.models[role])
+    if config.via == "tflite":
+        return compile_tflite(emitted.data, config, role, nodes)
+    try:
+        return compile_tosa(emitted.data, config, role, nodes)
+    except ToolError as error:
+        refusal = refusal_of(error, emitted.data, config, nodes)
+        if refusal is None:
+            raise
+        if error.log is not None:
+            error.log.unlink(missing_ok=True)
+        raise UnsupportedError(
+            "one thing in the model is not supported; nothing was written", [refusal]
+        ) from error
+
+
+def _with_other(made: Compiled, prepared: Prepared, role: str, config: EthosUConfig) -> Compiled:
+    """The same with the figures of the other path in its report."""
+    via = "tflite" if config.via == "tosa" else "tosa"
+    changed = config.model_copy(update={"via": via})
+    try:
+        refusals = _emitted(prepared, role, changed).refusals
+        if refusals:
+            raise UnsupportedError("not supported", refusals)
+        other = _compiled(prepared, role, changed)
+        compared = {**other.report.figures(), "file_bytes": len(other.data)}
+    except IntaglioError as error:
+        # What was asked for is there; that the other path is closed is part of the comparison.
+        said = [str(refusal) for refusal in getattr(error, "refusals", ())] or [error.message]
+        compared = {"via": via, "refused": said}
+    return dataclasses.replace(made, report=dataclasses.replace(made.report, compared=compared))
 
 
 def _report_path(artifact: Artifact) -> str:

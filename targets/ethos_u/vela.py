@@ -6,13 +6,8 @@ end) must not be what intaglio does. Its output goes to a log file, which stays 
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
 import sysconfig
 import tempfile
 from collections.abc import Sequence
@@ -20,10 +15,10 @@ from pathlib import Path
 
 from intaglio.errors import ToolError
 from intaglio.targets.ethos_u.options import EthosUConfig
-from intaglio.targets.processes import signal_name
+from intaglio.targets.programs import run_program
 
-#: The oldest Vela whose reports are understood.
-OLDEST = (4, 2)
+#: The oldest Vela whose reports are understood, and the oldest that reads TOSA files as told here.
+OLDEST, OLDEST_OF_TOSA = (4, 2), (5, 0)
 
 _INSTALL = 'pip install "intaglio[ethos-u]"'
 _VERSION_SECONDS = 60.0
@@ -52,8 +47,11 @@ def find_vela() -> Path:
     return Path(found)
 
 
-def vela_version() -> str:
+def vela_version(oldest: tuple[int, int] = OLDEST) -> str:
     """The version of the installed Vela, such as ``5.2.0``.
+
+    Args:
+        oldest: The oldest that will do.
 
     Raises:
         ToolError: It is not installed, fails, or is too old.
@@ -64,9 +62,9 @@ def vela_version() -> str:
         raise ToolError(
             "Vela does not tell its version", command=command, returncode=0, remedy=_INSTALL
         )
-    if (int(match[1]), int(match[2])) < OLDEST:
+    if (int(match[1]), int(match[2])) < oldest:
         raise ToolError(
-            f"Vela {match[0]} is too old: {'.'.join(map(str, OLDEST))} is the oldest that works",
+            f"Vela {match[0]} is too old: {'.'.join(map(str, oldest))} is the oldest that works",
             command=command,
             returncode=0,
             remedy=_INSTALL,
@@ -75,7 +73,7 @@ def vela_version() -> str:
 
 
 def compile_file(source: Path, folder: Path, config: EthosUConfig) -> str:
-    """Compiles a ``.tflite`` file.
+    """Compiles a ``.tflite`` or ``.tosa`` file.
 
     Args:
         source: The file.
@@ -94,69 +92,36 @@ def compile_file(source: Path, folder: Path, config: EthosUConfig) -> str:
     return _run(command, config.timeout, folder / f"{source.stem}_vela.tflite")
 
 
+def compiles(data: bytes, config: EthosUConfig) -> bool:
+    """Whether Vela takes a ``.tosa`` file; nothing is kept of the trial.
+
+    Raises:
+        ToolError: Vela crashes or takes too long; its log is kept.
+    """
+    with tempfile.TemporaryDirectory(prefix="intaglio-vela-") as place_to_work:
+        source = Path(place_to_work) / "part.tosa"
+        source.write_bytes(data)
+        try:
+            compile_file(source, source.parent, config)
+        except ToolError as error:
+            if error.returncode is None or error.returncode < 0:
+                raise
+            if error.log is not None:
+                error.log.unlink(missing_ok=True)
+            return False
+    return True
+
+
 def _run(command: Sequence[str], seconds: float, result: Path | None = None) -> str:
-    """What a command prints; its log is deleted unless it fails."""
-    handle, name = tempfile.mkstemp(prefix="intaglio-vela-", suffix=".log")
-    log = Path(name)
-    keep = False
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            code, problem = _wait(command, seconds, stream)
-        text = log.read_text(encoding="utf-8", errors="replace")
-        if problem is None and result is not None and not result.is_file():
-            problem = "ended without a compiled file"
-        if problem is None:
-            return text
-        keep = True
-        said = _complaint(text)
-        raise ToolError(
-            f"Vela {problem}{f': {said}' if said else ''}",
-            command=command,
-            returncode=code,
-            log=log,
-            remedy=f"its log is {log}; the command was: {' '.join(command)}",
-        )
-    finally:
-        if not keep:
-            log.unlink(missing_ok=True)
-
-
-def _wait(command: Sequence[str], seconds: float, log: object) -> tuple[int | None, str | None]:
-    """Runs a command to its end: its exit code and what is wrong with it, or None."""
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONHASHSEED": "0"}
-    try:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,  # type: ignore[call-overload]
-            stderr=subprocess.STDOUT,
-            env=environment,
-            start_new_session=True,
-        )
-    except OSError as error:
-        return None, f"cannot be started: {error.strerror or error}"
-    try:
-        code = process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        _stop(process)
-        return None, f"was still running after {seconds:g} seconds, and was stopped"
-    except BaseException:
-        # An interrupt: nothing goes on behind our back.
-        _stop(process)
-        raise
-    if code < 0:
-        return code, f"crashed with {signal_name(-code)}"
-    return code, f"failed with exit code {code}" if code else None
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Ends a running process and what it started."""
-    if sys.platform == "win32":
-        process.kill()
-    else:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    return run_program(
+        "Vela",
+        command,
+        seconds,
+        prefix="intaglio-vela-",
+        complaint=_complaint,
+        due=result,
+        environment={"PYTHONHASHSEED": "0"},
+    )
 
 
 def _complaint(log: str) -> str:

@@ -173,7 +173,8 @@ def _all_channels(
     size = len(squares)
     ridge = _RIDGE * np.trace(squares) / size
     solved: NDArray[np.float64] = np.linalg.solve(squares + ridge * np.eye(size), products)
-    return solved.T.copy()
+    made: NDArray[np.float64] = solved.T.copy()
+    return made
 
 
 def _rounded(solved: NDArray[np.float64], kernel: tuple[int, int]) -> Restoration:

@@ -73,6 +73,47 @@ def test_the_chart_has_a_bar_for_what_costs_something_or_falls_back(bundle, repo
     assert shares == ["50 %", "–", "50 %"]
 
 
+def test_operators_of_one_layer_share_a_bar(bundle, report):
+    first, middle, last = report["operators"]
+    rows = [{**first, "node": "conv <a>"}, {**last, "node": "conv <a>"}, {**middle, "node": "odd"}]
+    write_json(bundle.folder / REPORT, {**report, "operators": rows})
+    (section,) = npu_sections(bundle.folder, bundle.manifest["artifacts"])
+    chart = str(section["chart"])
+    assert chart.count("<rect") == 2
+    assert "conv &lt;a&gt; (ADD, ADD): " in chart
+    assert f"{report['cycles']['total']:,} (100 %)".replace(",", "\u202f") in chart
+    html = render_report(bundle.folder)
+    assert "Where the cycles go" in html
+    assert "compiled via TFLite" in html
+    assert " beside " not in html
+
+
+def test_both_paths_are_compared(bundle, report):
+    other = {**report, "via": "tosa", "file_bytes": 16}
+    other["cycles"] = {**report["cycles"], "total": report["cycles"]["total"] * 2}
+    other["memory_bytes"] = {**report["memory_bytes"], "sram": report["memory_bytes"]["sram"] + 1}
+    write_json(bundle.folder / REPORT, {**report, "compared": other})
+    (section,) = npu_sections(bundle.folder, bundle.manifest["artifacts"])
+    compared = section["compared"]
+    assert compared["names"] == ["TFLite", "TOSA"]
+    rows = {row["title"]: row for row in compared["rows"]}
+    assert rows["Cycles an inference"]["change"] == "\u221250.0 %"
+    assert rows["Compiled file"]["values"] == ["8 B", "16 B"]
+    assert rows["Operators on the CPU"]["values"] == ["1", "1"]
+    assert rows["Inferences a second"]["change"] == "same"
+    assert "DRAM" not in rows
+    html = render_report(bundle.folder)
+    assert "TFLite beside TOSA" in html
+    assert "\u221250.0 %" in html
+
+
+def test_a_path_that_is_closed_is_said_with_the_reason(bundle, report):
+    refused = {"via": "tosa", "refused": ["Mystery 'm': no <such> operator"]}
+    write_json(bundle.folder / REPORT, {**report, "compared": refused})
+    html = render_report(bundle.folder)
+    assert "no &lt;such&gt; operator" in html
+
+
 def test_a_bundle_without_such_an_artifact_has_no_such_section(tmp_path):
     found = write_bundle(tmp_path / "bundle")
     assert npu_sections(found.folder, found.manifest["artifacts"]) == []

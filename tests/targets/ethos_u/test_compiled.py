@@ -7,8 +7,9 @@ import subprocess
 import pytest
 
 from intaglio.errors import ToolError
-from intaglio.targets.ethos_u.compiled import measurements, read_operators
+from intaglio.targets.ethos_u.compiled import measurements
 from intaglio.targets.ethos_u.compiler import compile_tflite
+from intaglio.targets.ethos_u.files import read_operators
 from intaglio.targets.ethos_u.options import Accelerator, EthosUConfig
 from intaglio.targets.ethos_u.reports import read_costs, read_reasons, read_summary
 from tests.targets.ethos_u.small_file import NAMES, UNKNOWN, write_small_file

@@ -37,7 +37,13 @@ def test_everything_given_becomes_an_argument():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"accelerator": "ethos-u55-512"}, {"arena_cache_size": 0}, {"timeout": 0}, {"speed": 3}],
+    [
+        {"accelerator": "ethos-u55-512"},
+        {"arena_cache_size": 0},
+        {"timeout": 0},
+        {"speed": 3},
+        {"via": "onnx"},
+    ],
 )
 def test_values_and_names_that_are_wrong_are_refused(wrong):
     with pytest.raises(ValidationError):

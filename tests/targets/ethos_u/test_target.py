@@ -11,8 +11,8 @@ import pytest
 import intaglio
 from intaglio.errors import InputError, RecipeError, ToolError
 from intaglio.inspection import inspect_bundle
-from intaglio.targets.ethos_u.compiled import read_operators
 from intaglio.targets.ethos_u.compiler import compile_tflite
+from intaglio.targets.ethos_u.files import read_operators
 from intaglio.targets.ethos_u.options import EthosUConfig
 from intaglio.targets.ethos_u.target import EthosU
 from intaglio.targets.tflite.target import Tflite

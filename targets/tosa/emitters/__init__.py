@@ -1,0 +1,1 @@
+"""How each operator of the integer graph becomes TOSA operators."""

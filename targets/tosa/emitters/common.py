@@ -1,0 +1,156 @@
+"""What several emitters need: parameters of a rescale, ranks, cut and padded windows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from intaglio.passes.lower.refused import RefusedError
+from intaglio.targets.tflite.emitters.windows import Window
+from intaglio.targets.tosa.scope import Scope
+from intaglio.targets.tosa.writer import Field
+
+#: Number of ``INT32`` in the schema: what sums are kept in.
+INT32 = 5
+
+_ROUNDINGS = {"Single": False, "Double": True}
+
+
+class Stage(NamedTuple):
+    """The rescale at the end of a function.
+
+    Attributes:
+        multiplier: In Q31.
+        shift: Total right shifts.
+        zero_point: Of the result.
+        limits: Smallest and largest result.
+        double: Whether it rounds twice.
+    """
+
+    multiplier: NDArray[np.int64]
+    shift: NDArray[np.int64]
+    zero_point: int
+    limits: tuple[int, int]
+    double: bool
+
+
+def rounds_twice(node: ir.Node) -> bool:
+    """Whether a function rounds twice.
+
+    Raises:
+        RefusedError: It rounds in a way that TOSA does not have.
+    """
+    for word, double in _ROUNDINGS.items():
+        if node.op_type.endswith(word):
+            return double
+    raise RefusedError(
+        f"TOSA has no rescale that rounds as {node.op_type}",
+        "lower for it: --set lower.profile=tosa-single, or tflm with recipe int8",
+    )
+
+
+def stage_of(scope: Scope, node: ir.Node) -> Stage:
+    """The rescale of a function: its last five inputs."""
+    multiplier, shift, zero_point, low, high = node.inputs[-5:]
+    return Stage(
+        scope.numbers(multiplier).astype(np.int64).reshape(-1),
+        scope.numbers(shift).astype(np.int64).reshape(-1),
+        scope.number(zero_point),
+        (scope.number(low), scope.number(high)),
+        rounds_twice(node),
+    )
+
+
+def finish(
+    scope: Scope,
+    data: str,
+    value: ir.Value,
+    stage: Stage,
+    *,
+    dtype: str = "int32",
+    zero_point: int = 0,
+    shape: Sequence[int] | None = None,
+) -> None:
+    """Appends the RESCALE that makes ``value``, a CLAMP where its limits are narrower, a RESHAPE.
+
+    Args:
+        scope: The file.
+        data: What is rescaled.
+        value: The result.
+        stage: How.
+        dtype: Element type of the data.
+        zero_point: Its zero point.
+        shape: Its shape, where that is not the result's.
+    """
+    made = scope.dtype(value)
+    kind = np.iinfo(made)
+    clamps = stage.limits[0] > kind.min or stage.limits[1] < kind.max
+    final = scope.result(value)
+    size = scope.shape(value) if shape is None else tuple(shape)
+    reshapes = size != scope.shape(value)
+    target = final
+    if clamps or reshapes:
+        target = scope.intermediate(f"{value.name}_rescaled", size, made)
+    scope.rescale(
+        data, target, dtypes=(dtype, made), zero_points=(zero_point, stage.zero_point),
+        multiplier=stage.multiplier, shift=stage.shift, double=stage.double,
+    )  # fmt: skip
+    if clamps:
+        clamped = final
+        if reshapes:
+            clamped = scope.intermediate(f"{value.name}_clamped", size, made)
+        target = scope.clamp(target, clamped, made, *stage.limits)
+    if reshapes:
+        scope.reshape(target, scope.shape(value), final)
+
+
+def as_rank(scope: Scope, data: str, shape: Sequence[int], rank: int, dtype: str) -> str:
+    """Data with ones in front of its shape: TOSA broadcasts between equal ranks only."""
+    if len(shape) == rank:
+        return data
+    wide = (1,) * (rank - len(shape)) + tuple(shape)
+    return scope.reshape(data, wide, scope.intermediate(f"{data}_rank", wide, dtype))
+
+
+def widened(scope: Scope, data: str, shape: Sequence[int], zero_point: int) -> str:
+    """int8 less its zero point, in int32."""
+    target = scope.intermediate(f"{data}_wide", shape, "int32")
+    return scope.rescale(data, target, dtypes=("int8", "int32"), zero_points=(zero_point, 0))
+
+
+def window_fields(window: Window) -> tuple[list[int], list[int], list[int]]:
+    """Pads (top, bottom, left, right), strides and dilations; what is below 0 is cut off before."""
+    after = [_after(window, axis) for axis in (0, 1)]
+    pads = [window.before[0], max(after[0], 0), window.before[1], max(after[1], 0)]
+    return pads, list(window.strides), list(window.dilations)
+
+
+def cut_to_window(
+    scope: Scope, data: str, shape: Sequence[int], window: Window
+) -> tuple[str, tuple[int, ...]]:
+    """The data without the last rows and columns that no window reads: TOSA wants none of these."""
+    size = list(shape)
+    for axis in (0, 1):
+        size[axis + 1] += min(_after(window, axis), 0)
+    if size == list(shape):
+        return data, tuple(shape)
+    target = scope.intermediate(f"{data}_cut", size, "int8")
+    inputs = [data, scope.sizes("start", [0] * len(size)), scope.sizes("size", size)]
+    return scope.operator("SLICE", inputs, target), tuple(size)
+
+
+def sliding(window: Window, *, accumulator: bool = True) -> list[Field]:
+    """The attribute of CONV2D and DEPTHWISE_CONV2D."""
+    pads, strides, dilations = window_fields(window)
+    fields = [Field(0, "ints", pads), Field(1, "ints", strides), Field(2, "ints", dilations)]
+    return [*fields, Field(4, "enum", INT32)] if accumulator else fields
+
+
+def _after(window: Window, axis: int) -> int:
+    """Padding behind the data such that the last window ends with it; below 0 to cut."""
+    reach = (window.output[axis] - 1) * window.strides[axis] + window.span(axis)
+    return reach - window.size[axis] - window.before[axis]

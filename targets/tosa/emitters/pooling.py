@@ -1,0 +1,197 @@
+"""Means, sums, averages and maxima over axes and windows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from intaglio.passes.lower.refused import RefusedError
+from intaglio.targets.integer_graph import required
+from intaglio.targets.tflite.emitters.attributes import integers
+from intaglio.targets.tflite.emitters.windows import Window, read_window
+from intaglio.targets.tosa.emitters.common import (
+    cut_to_window,
+    finish,
+    sliding,
+    stage_of,
+    widened,
+    window_fields,
+)
+from intaglio.targets.tosa.scope import PROPAGATE, Emitter, Scope
+from intaglio.targets.tosa.writer import Field
+
+#: Largest window of a convolution that NPUs take: rows, and places in all.
+_ROWS, _PLACES = 64, 64 * 64
+
+
+def _mean(scope: Scope, node: ir.Node) -> None:
+    """A sum and a rescale: over H and W a convolution with ones, else REDUCE_SUM."""
+    source, value = required(node.inputs[0]), node.outputs[0]
+    shape, axes = scope.shape(source), _axes(scope, node)
+    offset = scope.number(node.inputs[2])
+    kept = tuple(1 if axis in axes else size for axis, size in enumerate(shape))
+    sums = scope.intermediate(f"{value.name}_sums", kept, "int32")
+    whole = len(shape) == 4 and axes == [1, 2]
+    if whole and shape[1] <= _ROWS and shape[1] * shape[2] <= _PLACES:
+        window = Window(shape[1:3], (1, 1), shape[1:3], (1, 1), (1, 1), (0, 0))  # type: ignore[arg-type]
+        window_sums(scope, scope.name(source), shape[3], window, sums, offset)
+    else:
+        current = widened(scope, scope.name(source), shape, 0)
+        size = list(shape)
+        for axis in axes:
+            size[axis] = 1
+            target = scope.intermediate(f"{value.name}_axis", size, "int32")
+            scope.operator("REDUCE_SUM", [current], target, [Field(0, "int", axis)])
+            current = target
+        constant = scope.constant("offset", np.full((1,) * len(shape), offset, np.int32))
+        scope.operator("ADD", [current, constant], sums)
+    finish(scope, sums, value, stage_of(scope, node), shape=kept)
+
+
+def window_sums(
+    scope: Scope, data: str, channels: int, window: Window, target: str, offset: int = 0
+) -> str:
+    """Appends the sums of the raw integers of each window, and an offset."""
+    kernel = np.ones((*window.kernel, channels, 1), np.int8)
+    inputs = [
+        data,
+        scope.constant("ones", kernel),
+        scope.constant("offset", np.full(channels, offset, np.int32)),
+        scope.constant("input_zero_point", [0], "int8"),
+        scope.constant("weight_zero_point", [0], "int8"),
+    ]
+    return scope.operator("DEPTHWISE_CONV2D", inputs, target, sliding(window))
+
+
+def _axes(scope: Scope, node: ir.Node) -> list[int]:
+    rank = len(scope.shape(required(node.inputs[0])))
+    return sorted(int(a) % rank for a in scope.numbers(node.inputs[1]).reshape(-1))
+
+
+def _reduced_extreme(scope: Scope, node: ir.Node) -> None:
+    """REDUCE_MAX and REDUCE_MIN, an axis at a time."""
+    source, value = required(node.inputs[0]), node.outputs[0]
+    operator = "REDUCE_MAX" if node.op_type == "ReduceMaxInteger" else "REDUCE_MIN"
+    current, size = scope.name(source), list(scope.shape(source))
+    for axis in _axes(scope, node):
+        size[axis] = 1
+        target = scope.intermediate(f"{value.name}_axis", size, "int8")
+        fields = [Field(0, "int", axis), Field(1, "enum", PROPAGATE)]
+        current = scope.operator(operator, [current], target, fields)
+    scope.reshape(current, scope.shape(value), scope.result(value))
+
+
+def _window(scope: Scope, node: ir.Node) -> tuple[ir.Value, ir.Value, Window]:
+    source, value = scope.outside(node.inputs[0]), scope.behind(node.outputs[0])
+    shape, result = scope.shape(source), scope.shape(value)
+    kernel = integers(node, "kernel_shape", [])
+    return source, value, read_window(node, shape[1:3], result[1:3], kernel)
+
+
+def _average(scope: Scope, node: ir.Node) -> None:
+    """Sums, and a division that rounds halves away from zero."""
+    source, value, window = _window(scope, node)
+    shape, result = scope.shape(source), scope.shape(value)
+    counts = _counts(window)
+    data, shape = cut_to_window(scope, scope.name(source), shape, window)
+    sums = scope.intermediate(f"{value.name}_sums", result, "int32")
+    window_sums(scope, data, shape[3], window, sums)
+    if counts.min() == counts.max():
+        multiplier, shift = division(int(counts.max()))
+        scope.rescale(
+            sums, scope.result(value), dtypes=("int32", "int8"), multiplier=multiplier, shift=shift
+        )
+        return
+    # Windows at the border have fewer places: each sum is divided by its own number.
+    whole = scope.constant("counts", counts.reshape(1, *counts.shape, 1), "int32")
+    half = scope.constant("half", (counts // 2).reshape(1, *counts.shape, 1), "int32")
+    less = scope.constant("less", -(counts // 2).reshape(1, *counts.shape, 1), "int32")
+    zero = scope.constant("zero", np.zeros((1, 1, 1, 1), np.int32))
+    steps = [(n, scope.intermediate(f"{value.name}_{n}", result, t)) for n, t in _STEPS]
+    named = dict(steps)
+    scope.operator("GREATER", [zero, sums], named["negative"])
+    scope.operator("SELECT", [named["negative"], less, half], named["nudge"])
+    scope.operator("ADD", [sums, named["nudge"]], named["nudged"])
+    scope.operator("INTDIV", [named["nudged"], whole], named["quotient"])
+    scope.rescale(named["quotient"], scope.result(value), dtypes=("int32", "int8"))
+
+
+_STEPS = (("negative", "bool"), ("nudge", "int32"), ("nudged", "int32"), ("quotient", "int32"))
+
+
+def _counts(window: Window) -> np.ndarray:
+    """Places inside the image of each window: [rows, columns]."""
+    sides = []
+    for axis in (0, 1):
+        first = np.arange(window.output[axis]) * window.strides[axis] - window.before[axis]
+        last = first + window.kernel[axis]
+        sides.append(np.minimum(last, window.size[axis]) - np.maximum(first, 0))
+    return np.outer(sides[0], sides[1])
+
+
+def division(count: int) -> tuple[int, int]:
+    """Multiplier and shift of a RESCALE that divides sums of int8 and rounds halves away from zero.
+
+    A multiplier slightly above ``2^shift / count`` takes a tie below zero further down, and halves
+    go up: so both leave zero. A sum is below ``2^7 count``, so the excess adds less than what lies
+    between a tie and the next quotient, ``1 / (2 count)``, while ``count < 2^10``; larger ones are
+    tried out.
+
+    Args:
+        count: Numbers in a sum.
+
+    Raises:
+        RefusedError: There is none.
+    """
+    if count == 1:
+        return 1 << 30, 30
+    shift = 30 + (count - 1).bit_length()
+    multiplier = (1 << shift) // count + 1
+    if multiplier >= 1 << 31:
+        shift -= 1
+        multiplier = (1 << shift) // count + 1
+    sums = np.arange(-128 * count, 127 * count + 1, dtype=np.int64)
+    wanted = np.sign(sums) * ((np.abs(sums) + count // 2) // count)
+    if not np.array_equal((sums * multiplier + (1 << (shift - 1))) >> shift, wanted):
+        raise RefusedError(f"no RESCALE divides sums of {count} numbers exactly")
+    return multiplier, shift
+
+
+def _maximum(scope: Scope, node: ir.Node) -> None:
+    source, value, window = _window(scope, node)
+    if window.dilations != (1, 1):
+        raise RefusedError("MAX_POOL2D has no dilations", "replace it by MaxPool layers without")
+    data, _ = cut_to_window(scope, scope.name(source), scope.shape(source), window)
+    pads, strides, _ = window_fields(window)
+    fields = [
+        Field(0, "ints", list(window.kernel)),
+        Field(1, "ints", strides),
+        Field(2, "ints", pads),
+        Field(3, "enum", PROPAGATE),
+    ]
+    if max(pads[:2]) >= window.kernel[0] or max(pads[2:]) >= window.kernel[1]:
+        raise RefusedError("a window of MAX_POOL2D would lie in the padding alone")
+    scope.operator("MAX_POOL2D", [data], scope.result(value), fields)
+
+
+def reduced(
+    scope: Scope, operator: str, data: str, shape: Sequence[int], axis: int, dtype: str
+) -> str:
+    """Appends a reduction over one axis, which stays with size 1."""
+    size = [1 if place == axis else length for place, length in enumerate(shape)]
+    fields = [Field(0, "int", axis)]
+    if operator != "REDUCE_SUM":
+        fields.append(Field(1, "enum", PROPAGATE))
+    target = scope.intermediate(f"{data}_reduced", size, dtype)
+    return scope.operator(operator, [data], target, fields)
+
+
+EMITTERS: dict[str, Emitter] = {
+    **dict.fromkeys(("MeanDouble", "MeanSingle", "SumDouble", "SumSingle"), _mean),
+    "ReduceMaxInteger": _reduced_extreme,
+    "ReduceMinInteger": _reduced_extreme,
+    "AveragePoolInteger": _average,
+    "MaxPool": _maximum,
+}
