@@ -55,6 +55,13 @@ class Border(str, enum.Enum):
     float = "float"
 
 
+class Via(str, enum.Enum):
+    """What Vela compiles."""
+
+    tflite = "tflite"
+    tosa = "tosa"
+
+
 class Tool(str, enum.Enum):
     """What ``setup`` can install."""
 
@@ -262,6 +269,12 @@ def convert(
             "the outputs allow.",
         ),
     ] = None,
+    via: Annotated[
+        Via | None,
+        typer.Option(
+            "--via", help="Target ethos-u: the format that Vela is given. [default: tflite]"
+        ),
+    ] = None,
     keep_steps: Annotated[
         bool, typer.Option("--keep-steps", help="Save the model after every step.")
     ] = False,
@@ -284,6 +297,7 @@ def convert(
             settings=[
                 *(setting or []),
                 *([f"io={io.value}"] if io else []),
+                *([f"ethos-u.via={via.value}"] if via else []),
                 *(["tables.substitute_convolutions.force=true"] if force else []),
                 *split_texts(
                     recipe,

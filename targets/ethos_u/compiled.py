@@ -62,6 +62,7 @@ class CompileReport:
         via: Format of the file that Vela was given: ``tflite`` or ``tosa``.
         compared: Figures of the other path, as :func:`figures` gives them with its ``via``; or the
             reason (``refused``) why there are none. None where it was not asked for.
+        host: Outputs whose Softmax is left to the host, each with its logits.
     """
 
     vela: str
@@ -70,6 +71,7 @@ class CompileReport:
     operators: tuple[Placement, ...]
     via: str = "tflite"
     compared: Mapping[str, Any] | None = None
+    host: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the report as JSON-friendly data."""
@@ -79,6 +81,7 @@ class CompileReport:
             "options": dict(self.options),
             **self.figures(),
             "operators": [dataclasses.asdict(each) for each in self.operators],
+            "host": dict(self.host),
             "compared": None if self.compared is None else dict(self.compared),
         }
 

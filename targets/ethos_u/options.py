@@ -39,6 +39,8 @@ class EthosUConfig(TargetConfig):
         via: Format of the file that Vela is given: ``tflite`` (what the NPU lacks runs on the CPU)
             or ``tosa`` (what it lacks is refused).
         compare: Compile by the other path, too, for its figures in the report.
+        softmax: Where a Softmax at the end of a TOSA file runs: ``auto`` (on the NPU where that has
+            GATHER: Ethos-U85) or ``host`` (the file gives the logits).
     """
 
     accelerator: Accelerator = "ethos-u55-128"
@@ -50,6 +52,7 @@ class EthosUConfig(TargetConfig):
     timeout: float = Field(default=600.0, gt=0, le=86400)
     via: Literal["tflite", "tosa"] = "tflite"
     compare: bool = False
+    softmax: Literal["auto", "host"] = "auto"
 
     def arguments(self) -> list[str]:
         """The options as Vela's command line takes them; what is None is left to Vela."""

@@ -43,12 +43,14 @@ from intaglio.targets.base import (
 )
 from intaglio.targets.ethos_u.compiled import measurements
 from intaglio.targets.ethos_u.compiler import Compiled, compile_tflite, compile_tosa
+from intaglio.targets.ethos_u.host import described, without_softmax
 from intaglio.targets.ethos_u.lacking import lacking, refusal_of
 from intaglio.targets.ethos_u.layers import source_nodes
 from intaglio.targets.ethos_u.options import EthosUConfig
 from intaglio.targets.ethos_u.vela import OLDEST, OLDEST_OF_TOSA, vela_version
 from intaglio.targets.tflite.emit import emit as emit_tflite
 from intaglio.targets.tflite.target import Tflite
+from intaglio.targets.tosa.emit import emit as emit_tosa
 
 _AGAIN = "convert the model again"
 
@@ -141,6 +143,11 @@ class EthosU(Target):
         """Emits one model and compiles it."""
         config = self._options
         made = _compiled(prepared, role, config)
+        outputs = static_specs(prepared.outputs[role])
+        if config.via == "tosa":
+            model, host = without_softmax(prepared.models[role], config)
+            outputs = described(outputs, model, host)
+            made = dataclasses.replace(made, report=dataclasses.replace(made.report, host=host))
         if config.compare:
             made = _with_other(made, prepared, role, config)
         artifact = Artifact(
@@ -151,7 +158,7 @@ class EthosU(Target):
             sha256=hashlib.sha256(made.data).hexdigest(),
             bytes=len(made.data),
             inputs=static_specs(prepared.inputs[role]),
-            outputs=static_specs(prepared.outputs[role]),
+            outputs=outputs,
         )
         (out / artifact.path).write_bytes(made.data)
         _write_json(out / _report_path(artifact), made.report.to_dict())
@@ -168,16 +175,14 @@ class _Emitted:
 
 def _emit_tosa(model: ir.Model, profile: str) -> Any:
     """The TOSA file of a model, as target ``tosa`` writes it."""
-    from intaglio.targets.tosa.emit import emit
-
-    return emit(model, profile)
+    return emit_tosa(model, profile)
 
 
 def _emitted(prepared: Prepared, role: str, config: EthosUConfig) -> _Emitted:
     """The file; in TFLite with operators that the NPU lacks written as others of the same bits."""
     model, profile = prepared.models[role], prepared.profile
     if config.via == "tosa":
-        tosa = _emit_tosa(model, profile)
+        tosa = _emit_tosa(without_softmax(model, config)[0], profile)
         refusals = tuple(tosa.refusals) or lacking(tosa.data, config, source_nodes(model))
         return _Emitted(tosa.data, tuple(refusals))
     tflite = emit_tflite(model, profile, blocks_by_transpose=True)

@@ -39,7 +39,7 @@ _ROWS = (
     ("Gather", "constant indices"),
     ("Pad", ""),
     ("Reshape", ""),
-    ("Resize", "nearest"),
+    ("Resize", "nearest or linear"),
     ("Slice", ""),
     ("SpaceToDepth", ""),
     ("Split", ""),

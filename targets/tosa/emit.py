@@ -11,13 +11,35 @@ from intaglio.errors import Refusal
 from intaglio.passes.layout.problem import is_inside
 from intaglio.passes.lower.refused import RefusedError
 from intaglio.passes.provenance import source_name
-from intaglio.targets.tosa.emitters import arithmetic, moves, pooling, products, softmax, tables
+from intaglio.targets.tosa.emitters import (
+    arithmetic,
+    averages,
+    moves,
+    pooling,
+    prelu,
+    products,
+    resizes,
+    softmax,
+    sums,
+    tables,
+)
 from intaglio.targets.tosa.scope import Emitter, Scope
 
 #: Node type to what emits it. Nodes of other types are parts of these.
 EMITTERS: Mapping[str, Emitter] = {
     operator: emitter
-    for family in (arithmetic, moves, pooling, products, softmax, tables)
+    for family in (
+        arithmetic,
+        averages,
+        moves,
+        pooling,
+        prelu,
+        products,
+        resizes,
+        softmax,
+        sums,
+        tables,
+    )
     for operator, emitter in family.EMITTERS.items()
 }
 

@@ -1,9 +1,9 @@
-"""ADD, SUB, MUL, MAXIMUM, MINIMUM and PRelu: int32 between rescales."""
+"""ADD, SUB, MUL, MAXIMUM and MINIMUM: int32 between rescales."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import onnx_ir as ir
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from intaglio.targets.integer_graph import required
 from intaglio.targets.tosa.emitters.common import (
+    Stage,
     as_rank,
     finish,
     rounds_twice,
@@ -20,6 +21,12 @@ from intaglio.targets.tosa.emitters.common import (
 from intaglio.targets.tosa.scope import PROPAGATE, UNIT, Emitter, Scope
 from intaglio.targets.tosa.writer import Field
 from intaglio.transforms.fixed_point import rescale_double, rescale_single
+
+#: What is added to a multiplier until both kinds of rounding give the same, nearest first.
+_STEPS = (0, *(sign << bit for bit in range(18) for sign in (1, -1)))
+
+#: Smallest shift of a RESCALE.
+_LEAST_SHIFT = 2
 
 
 def _operands(scope: Scope, node: ir.Node) -> tuple[list[str], list[tuple[int, ...]]]:
@@ -34,36 +41,104 @@ def _operands(scope: Scope, node: ir.Node) -> tuple[list[str], list[tuple[int, .
     return names, shapes
 
 
-def _sum(scope: Scope, node: ir.Node) -> None:
+def emit_sum(scope: Scope, node: ir.Node) -> None:
+    """Both operands on one fine scale in int32, their sum, and back."""
     double = rounds_twice(node)
     left = scope.number(node.inputs[4])
+    operands = [
+        Operand(
+            scope.number(node.inputs[2 + place]),
+            left,
+            scope.number(node.inputs[5 + 2 * place]),
+            scope.number(node.inputs[6 + 2 * place]),
+        )
+        for place in (0, 1)
+    ]
+    stage = stage_of(scope, node)
+    sign = 1 if node.op_type.startswith("Add") else -1
+    equal = once_rounded(operands, sign, stage) if double else None
+    if equal is not None:
+        double, stage = False, equal
     names, shapes = _operands(scope, node)
-    scaled = []
-    for place, (name, shape) in enumerate(zip(names, shapes, strict=True)):
-        point = scope.number(node.inputs[2 + place])
-        factor = scope.number(node.inputs[5 + 2 * place])
-        shift = scope.number(node.inputs[6 + 2 * place])
-        scaled.append(_scaled(scope, name, shape, (point, left, factor, shift), double))
+    scaled = [
+        _scaled(scope, name, shape, operand, double)
+        for name, shape, operand in zip(names, shapes, operands, strict=True)
+    ]
     value = node.outputs[0]
     total = scope.intermediate(f"{value.name}_sum", scope.shape(value), "int32")
-    scope.operator("ADD" if node.op_type.startswith("Add") else "SUB", scaled, total)
-    finish(scope, total, value, stage_of(scope, node))
+    scope.operator("ADD" if sign > 0 else "SUB", scaled, total)
+    finish(scope, total, value, stage)
 
 
-def _scaled(
-    scope: Scope,
-    name: str,
-    shape: Sequence[int],
-    numbers: tuple[int, int, int, int],
-    double: bool,
-) -> str:
-    """(x - zero point) << left, rescaled: in one RESCALE where that gives the same for all x."""
-    point, left, factor, shift = numbers
+class Operand(NamedTuple):
+    """How an operand of a sum is brought to the scale of both.
+
+    Attributes:
+        zero_point: Its zero point.
+        left: Places that it is shifted left by, first.
+        multiplier: In Q31.
+        shift: Total right shifts.
+    """
+
+    zero_point: int
+    left: int
+    multiplier: int
+    shift: int
+
+    def scaled(self, double: bool) -> NDArray[np.int64]:
+        """What each int8 from -128 up becomes."""
+        x = np.arange(-128, 128, dtype=np.int64) - self.zero_point
+        if double:
+            return rescale_double(x << self.left, self.multiplier, self.shift)
+        return rescale_single(x, self.multiplier, self.shift - self.left)
+
+
+def once_rounded(operands: Sequence[Operand], sign: int, stage: Stage) -> Stage | None:
+    """A rescale with single rounding that gives the same result for all 65,536 pairs of int8.
+
+    Single rounding takes one RESCALE for each operand, and NPUs have it in their adder. The two
+    kinds of rounding differ in few sums, near ties; another multiplier decides these the other way.
+
+    Args:
+        operands: Both operands.
+        sign: 1 for their sum, -1 for their difference.
+        stage: How the sum is rescaled.
+
+    Returns:
+        The rescale, or None where none was found.
+    """
+    if any(operand.shift - operand.left < _LEAST_SHIFT for operand in operands):
+        return None
+    twice, once = (
+        first[:, None] + sign * second[None]
+        for first, second in ([o.scaled(double) for o in operands] for double in (True, False))
+    )
+    return _equal_once_rounded(twice, once, stage)
+
+
+def _equal_once_rounded(
+    twice: NDArray[np.int64], once: NDArray[np.int64], stage: Stage
+) -> Stage | None:
+    """A single rounding of ``once`` that equals the double rounding of ``twice``."""
+    low, high = (limit - stage.zero_point for limit in stage.limits)
+    factor, shift = int(stage.multiplier[0]), int(stage.shift[0])
+    wanted = np.clip(rescale_double(twice, factor, shift), low, high)
+    for step in _STEPS:
+        if 0 <= factor + step < 1 << 31:
+            found = np.clip(rescale_single(once, factor + step, shift), low, high)
+            if np.array_equal(found, wanted):
+                return stage._replace(multiplier=np.array([factor + step]), double=False)
+    return None
+
+
+def _scaled(scope: Scope, name: str, shape: Sequence[int], operand: Operand, double: bool) -> str:
+    """(x - zero point) << left, rescaled: in one RESCALE where it rounds once."""
     target = scope.intermediate(f"{name}_scaled", shape, "int32")
-    if _is_one_step(numbers, double):
+    point, left, factor, shift = operand
+    if not double and shift - left >= _LEAST_SHIFT:
         return scope.rescale(
             name, target, dtypes=("int8", "int32"), zero_points=(point, 0),
-            multiplier=factor, shift=shift - left, double=double,
+            multiplier=factor, shift=shift - left,
         )  # fmt: skip
     shifted = scope.intermediate(f"{name}_shifted", shape, "int32")
     scope.rescale(
@@ -75,15 +150,6 @@ def _scaled(
     )
 
 
-def _is_one_step(numbers: tuple[int, int, int, int], double: bool) -> bool:
-    point, left, factor, shift = numbers
-    if shift - left < 2:
-        return False
-    x = np.arange(-128, 128, dtype=np.int64) - point
-    rescale = rescale_double if double else rescale_single
-    return np.array_equal(rescale(x << left, factor, shift), rescale(x, factor, shift - left))
-
-
 def _product(scope: Scope, node: ir.Node) -> None:
     names, shapes = _operands(scope, node)
     wide = [
@@ -93,7 +159,13 @@ def _product(scope: Scope, node: ir.Node) -> None:
     value = node.outputs[0]
     product = scope.intermediate(f"{value.name}_product", scope.shape(value), "int32")
     multiply(scope, wide[0], wide[1], product)
-    finish(scope, product, value, stage_of(scope, node))
+    stage = stage_of(scope, node)
+    if stage.double:
+        points = (scope.number(node.inputs[2]), scope.number(node.inputs[3]))
+        first, second = (np.arange(-128, 128, dtype=np.int64) - point for point in points)
+        products = np.unique(first[:, None] * second[None])
+        stage = _equal_once_rounded(products, products, stage) or stage
+    finish(scope, product, value, stage)
 
 
 def multiply(scope: Scope, first: str, second: str, target: str, shift: int = 0) -> str:
@@ -120,46 +192,7 @@ def _extreme(scope: Scope, node: ir.Node) -> None:
     scope.rescale(current, scope.result(value), dtypes=("int32", "int8"))
 
 
-def _prelu(scope: Scope, node: ir.Node) -> None:
-    """Both branches in full, and SELECT."""
-    slope = scope.numbers(node.inputs[2])
-    source, value = required(node.inputs[0]), node.outputs[0]
-    shape = scope.shape(source)
-    double, limits = rounds_twice(node), stage_of(scope, node).limits
-    zero_point = scope.number(node.inputs[-3])
-    centered = widened(scope, scope.name(source), shape, scope.number(node.inputs[1]))
-    factors = scope.constant(f"{value.name}_slope", _of_rank(slope, len(shape)), "int32")
-    sloped = multiply(
-        scope, centered, factors, scope.intermediate(f"{value.name}_sloped", shape, "int32")
-    )
-    branches = []
-    for name, data, at in (("below", sloped, 5), ("above", centered, 3)):
-        target = scope.intermediate(f"{value.name}_{name}", shape, "int8")
-        scope.rescale(
-            data, target, dtypes=("int32", "int8"), zero_points=(0, zero_point),
-            multiplier=scope.number(node.inputs[at]), shift=scope.number(node.inputs[at + 1]),
-            double=double,
-        )  # fmt: skip
-        branches.append(target)
-    zero = scope.constant("zero", np.zeros((1,) * len(shape), np.int32))
-    negative = scope.intermediate(f"{value.name}_negative", shape, "bool")
-    scope.operator("GREATER", [zero, centered], negative)
-    clamps = limits != (-128, 127)
-    target = (
-        scope.intermediate(f"{value.name}_chosen", shape, "int8") if clamps else scope.result(value)
-    )
-    scope.operator("SELECT", [negative, *branches], target)
-    if clamps:
-        scope.clamp(target, scope.result(value), "int8", *limits)
-
-
-def _of_rank(array: NDArray[Any], rank: int) -> NDArray[Any]:
-    return array.reshape((1,) * (rank - array.ndim) + array.shape)
-
-
 EMITTERS: dict[str, Emitter] = {
-    **dict.fromkeys(("AddDouble", "AddSingle", "SubDouble", "SubSingle"), _sum),
     **dict.fromkeys(("MulDouble", "MulSingle"), _product),
     **dict.fromkeys(("MaxInteger", "MinInteger", "Max", "Min"), _extreme),
-    **dict.fromkeys(("PReluDouble", "PReluSingle"), _prelu),
 }

@@ -83,18 +83,18 @@ def _reduced_extreme(scope: Scope, node: ir.Node) -> None:
     scope.reshape(current, scope.shape(value), scope.result(value))
 
 
-def _window(scope: Scope, node: ir.Node) -> tuple[ir.Value, ir.Value, Window]:
+def read_pool(scope: Scope, node: ir.Node) -> tuple[ir.Value, ir.Value, Window]:
+    """What a pool reads, its result, and its window."""
     source, value = scope.outside(node.inputs[0]), scope.behind(node.outputs[0])
     shape, result = scope.shape(source), scope.shape(value)
     kernel = integers(node, "kernel_shape", [])
     return source, value, read_window(node, shape[1:3], result[1:3], kernel)
 
 
-def _average(scope: Scope, node: ir.Node) -> None:
-    """Sums, and a division that rounds halves away from zero."""
-    source, value, window = _window(scope, node)
+def emit_average(scope: Scope, source: ir.Value, value: ir.Value, window: Window) -> None:
+    """Appends sums, and a division that rounds halves away from zero."""
     shape, result = scope.shape(source), scope.shape(value)
-    counts = _counts(window)
+    counts = counts_of(window)
     data, shape = cut_to_window(scope, scope.name(source), shape, window)
     sums = scope.intermediate(f"{value.name}_sums", result, "int32")
     window_sums(scope, data, shape[3], window, sums)
@@ -121,7 +121,7 @@ def _average(scope: Scope, node: ir.Node) -> None:
 _STEPS = (("negative", "bool"), ("nudge", "int32"), ("nudged", "int32"), ("quotient", "int32"))
 
 
-def _counts(window: Window) -> np.ndarray:
+def counts_of(window: Window) -> np.ndarray:
     """Places inside the image of each window: [rows, columns]."""
     sides = []
     for axis in (0, 1):
@@ -160,7 +160,7 @@ def division(count: int) -> tuple[int, int]:
 
 
 def _maximum(scope: Scope, node: ir.Node) -> None:
-    source, value, window = _window(scope, node)
+    source, value, window = read_pool(scope, node)
     if window.dilations != (1, 1):
         raise RefusedError("MAX_POOL2D has no dilations", "replace it by MaxPool layers without")
     data, _ = cut_to_window(scope, scope.name(source), scope.shape(source), window)
@@ -192,6 +192,5 @@ EMITTERS: dict[str, Emitter] = {
     **dict.fromkeys(("MeanDouble", "MeanSingle", "SumDouble", "SumSingle"), _mean),
     "ReduceMaxInteger": _reduced_extreme,
     "ReduceMinInteger": _reduced_extreme,
-    "AveragePoolInteger": _average,
     "MaxPool": _maximum,
 }

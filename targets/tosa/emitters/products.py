@@ -17,6 +17,7 @@ from intaglio.targets.tflite.emitters.convolutions import Accumulator, accumulat
 from intaglio.targets.tflite.emitters.windows import Window, read_window
 from intaglio.targets.tosa.emitters.common import (
     INT32,
+    Stage,
     cut_to_window,
     finish,
     sliding,
@@ -53,6 +54,35 @@ def _bias(sums: Accumulator, channels: int) -> NDArray[np.int32]:
     return np.broadcast_to(codes, (channels,)).astype(np.int32)
 
 
+#: What saturates by so much saturates whatever the zero point.
+_BEYOND = 512
+
+
+def kept_in_range(bias: NDArray[np.int32], weight: NDArray[Any], stage: Stage) -> NDArray[np.int32]:
+    """The bias of each channel, nearer to 0 where the result is the same: saturated, or always 0.
+
+    A RESCALE takes numbers below ``2^(shift - 1)``. Channels that are off have biases of 2^30.
+
+    Args:
+        bias: [channels].
+        weight: Integers of the weight: [channels, inputs].
+        stage: The rescale behind it.
+    """
+    multiplier, shift = (
+        np.broadcast_to(each, bias.shape).astype(np.int64)
+        for each in (stage.multiplier, stage.shift)
+    )
+    reach = 255 * np.abs(weight.astype(np.int64)).sum(1)
+    # Numbers of int64: a sum has at most 32 bits, a multiplier 31.
+    most = np.minimum((1 << (shift - 1)) - 1, 2**31 - 1) - reach
+    kept = bias.astype(np.int64)
+    for sign in (1, -1):
+        saturated = (most - reach) * multiplier >> shift >= _BEYOND
+        nearer = (sign * kept > most) & (saturated | (multiplier == 0))
+        kept = np.where(nearer, sign * most, kept)
+    return kept.astype(np.int32)
+
+
 def _zero_point(scope: Scope, product: ir.Node, place: int = 2) -> int:
     inputs = [*product.inputs, None, None]
     return 0 if inputs[place] is None else scope.number(inputs[place])
@@ -77,7 +107,8 @@ def _convolution(scope: Scope, rescale: ir.Node, sums: Accumulator) -> None:
     window = read_window(node, shape[1:3], result[1:3], weight.shape[2:])
     data, shape = cut_to_window(scope, scope.name(source), shape, window)
     group = node.attributes.get_int("group", 1)
-    bias = _bias(sums, result[3])
+    stage = stage_of(scope, rescale)
+    bias = kept_in_range(_bias(sums, result[3]), weight.reshape(result[3], -1), stage)
     point = _zero_point(scope, node)
     name = f"{value.name}_sums"
     if group > 1 and group == shape[3] and weight.shape[1] == 1:
@@ -90,7 +121,7 @@ def _convolution(scope: Scope, rescale: ir.Node, sums: Accumulator) -> None:
         _slide(scope, "CONV2D", data, weight.transpose(0, 2, 3, 1), bias, point, window, made)
     else:
         made = _grouped(scope, data, shape, weight, bias, point, window, group, result, name)
-    finish(scope, made, value, stage_of(scope, rescale))
+    finish(scope, made, value, stage)
 
 
 def _slide(
@@ -197,9 +228,10 @@ def _product(scope: Scope, rescale: ir.Node, sums: Accumulator) -> None:
     window = Window((rows, 1), (rows, 1), (1, 1), (1, 1), (1, 1), (0, 0))
     made = scope.intermediate(f"{value.name}_sums", (1, rows, 1, channels), "int32")
     kernel = weight.T.reshape(channels, 1, 1, depth)
-    point = _zero_point(scope, node)
-    _slide(scope, "CONV2D", data, kernel, _bias(sums, channels), point, window, made)
-    finish(scope, made, value, stage_of(scope, rescale), shape=(1, rows, 1, channels))
+    point, stage = _zero_point(scope, node), stage_of(scope, rescale)
+    bias = kept_in_range(_bias(sums, channels), weight.T, stage)
+    _slide(scope, "CONV2D", data, kernel, bias, point, window, made)
+    finish(scope, made, value, stage, shape=(1, rows, 1, channels))
 
 
 def _batched(scope: Scope, rescale: ir.Node, node: ir.Node, sums: Accumulator) -> None:
