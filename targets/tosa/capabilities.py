@@ -12,9 +12,9 @@ _FLAT = "two spatial dimensions"
 #: Operator, and what it must be.
 _ROWS = (
     ("Conv", f"{_FLAT}; any groups, strides, dilations and padding"),
-    ("ConvTranspose", f"{_FLAT}; one group, no dilations"),
+    ("ConvTranspose", f"{_FLAT}; any groups, strides, dilations and padding"),
     ("Gemm", "the weight is constant"),
-    ("MatMul", "the second operand is constant, or both are stacks of as many matrices"),
+    ("MatMul", "operands of two dimensions and more"),
     ("Add", ""),
     ("Sub", ""),
     ("Mul", ""),
@@ -25,7 +25,7 @@ _ROWS = (
     ("Clip", "constant bounds"),
     ("Sigmoid", "and every other function of one tensor: a table"),
     ("Softmax", "not on Ethos-U55 and U65, which have no GATHER"),
-    ("AveragePool", f"{_FLAT}; windows cut short by the border take INTDIV"),
+    ("AveragePool", _FLAT),
     ("GlobalAveragePool", ""),
     ("MaxPool", f"{_FLAT}; no dilations"),
     ("ReduceMean", ""),

@@ -23,6 +23,7 @@ PROPAGATE = 1
 #: A multiplier and a shift that change nothing.
 UNIT = (1 << 30, 30)
 
+_OTHER_REMEDY = "compute it outside the model, or convert to onnx-integer, which has this type"
 _WIDE_REMEDY = "convert with recipe int8: 16-bit tensors are for targets tflite, c and onnx-integer"
 
 
@@ -162,7 +163,8 @@ class Scope(IntegerGraph):
     def _require_narrow(self, value: ir.Value) -> None:
         dtype = self.dtype(value)
         if dtype not in ("int8", "int32"):
-            raise RefusedError(f"'{value.name}' is {dtype}, and this target has int8", _WIDE_REMEDY)
+            remedy = _WIDE_REMEDY if "16" in dtype else _OTHER_REMEDY
+            raise RefusedError(f"'{value.name}' is {dtype}, and this target has int8", remedy)
 
     def _fresh(self, name: str) -> str:
         chosen, number = name, 2

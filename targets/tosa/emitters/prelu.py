@@ -68,7 +68,7 @@ class _Prelu:
     @property
     def is_channelwise(self) -> bool:
         """Whether the slopes differ along the last axis only."""
-        return self.slopes.size == self.slopes.shape[-1]
+        return bool(self.slopes.size == self.slopes.shape[-1])
 
     def part(self, word: str, dtype: str = "int8") -> str:
         """A new tensor of the same shape."""
@@ -170,11 +170,9 @@ def _below(each: _Prelu, data: str) -> str:
         return _line(each, data, each.below, each.slopes.reshape(-1), np.zeros(1, np.int64))
     scope = each.scope
     slopes = scope.constant(f"{each.name}_slope", each.slopes, "int8")
-    factors = [
-        widened(scope, data, each.shape, each.below.points[0]),
-        widened(scope, slopes, each.slopes.shape, 0),
-    ]
-    product = multiply(scope, *factors, each.part("product", "int32"))
+    first = widened(scope, data, each.shape, each.below.points[0])
+    second = widened(scope, slopes, each.slopes.shape, 0)
+    product = multiply(scope, first, second, each.part("product", "int32"))
     return _rescaled(each, product, each.below, each.part("line"))
 
 

@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 from intaglio.errors import InternalError
 from intaglio.passes.lower.refused import RefusedError
 from intaglio.targets.integer_graph import required
-from intaglio.targets.tflite.emitters.attributes import integers
 from intaglio.targets.tflite.emitters.convolutions import Accumulator, accumulator
 from intaglio.targets.tflite.emitters.windows import Window, read_window
 from intaglio.targets.tosa.emitters.common import (
-    INT32,
-    Stage,
     cut_to_window,
     finish,
     sliding,
     stage_of,
 )
+from intaglio.targets.tosa.emitters.parameters import bias_of, kept_in_range, zero_point_of
+from intaglio.targets.tosa.emitters.table_sums import TABLE_SUMS, emit_table_sums
+from intaglio.targets.tosa.emitters.transposed import emit_transposed
 from intaglio.targets.tosa.scope import Emitter, Scope
 from intaglio.targets.tosa.writer import Field
 
@@ -37,11 +37,13 @@ def _rescale(scope: Scope, node: ir.Node) -> None:
     if operator in _CONVOLUTIONS:
         _convolution(scope, node, sums)
     elif operator in _TRANSPOSED:
-        _transposed(scope, node, sums)
+        emit_transposed(scope, node, sums)
     elif operator in _PRODUCTS:
         _product(scope, node, sums)
     elif operator in ("Sub", "Cast") and sums.bias is None:
         _requantize(scope, node, sums.node)
+    elif operator in TABLE_SUMS:
+        emit_table_sums(scope, node, sums.node, sums.bias)
     else:
         raise RefusedError(
             f"the target has no operator for {operator or 'this sum'}",
@@ -49,58 +51,16 @@ def _rescale(scope: Scope, node: ir.Node) -> None:
         )
 
 
-def _bias(sums: Accumulator, channels: int) -> NDArray[np.int32]:
-    codes = np.zeros(1, np.int64) if sums.bias is None else sums.bias.reshape(-1)
-    return np.broadcast_to(codes, (channels,)).astype(np.int32)
-
-
-#: What saturates by so much saturates whatever the zero point.
-_BEYOND = 512
-
-
-def kept_in_range(bias: NDArray[np.int32], weight: NDArray[Any], stage: Stage) -> NDArray[np.int32]:
-    """The bias of each channel, nearer to 0 where the result is the same: saturated, or always 0.
-
-    A RESCALE takes numbers below ``2^(shift - 1)``. Channels that are off have biases of 2^30.
-
-    Args:
-        bias: [channels].
-        weight: Integers of the weight: [channels, inputs].
-        stage: The rescale behind it.
-    """
-    multiplier, shift = (
-        np.broadcast_to(each, bias.shape).astype(np.int64)
-        for each in (stage.multiplier, stage.shift)
-    )
-    reach = 255 * np.abs(weight.astype(np.int64)).sum(1)
-    # Numbers of int64: a sum has at most 32 bits, a multiplier 31.
-    most = np.minimum((1 << (shift - 1)) - 1, 2**31 - 1) - reach
-    kept = bias.astype(np.int64)
-    for sign in (1, -1):
-        saturated = (most - reach) * multiplier >> shift >= _BEYOND
-        nearer = (sign * kept > most) & (saturated | (multiplier == 0))
-        kept = np.where(nearer, sign * most, kept)
-    return kept.astype(np.int32)
-
-
-def _zero_point(scope: Scope, product: ir.Node, place: int = 2) -> int:
-    inputs = [*product.inputs, None, None]
-    return 0 if inputs[place] is None else scope.number(inputs[place])
-
-
-def _require_centered_weight(scope: Scope, product: ir.Node) -> None:
-    if _zero_point(scope, product, 3):
-        raise RefusedError(
-            "its weights have a zero point, which TOSA's int8 convolutions do not take",
-            "convert the float model, which quantizes weights symmetrically",
-        )
+def _centered(scope: Scope, product: ir.Node, weight: NDArray[Any]) -> NDArray[np.int64]:
+    """A weight less its zero point: [channels, inputs]."""
+    flat = weight.reshape(len(weight), -1).astype(np.int64)
+    return np.asarray(flat - zero_point_of(scope, product, 3), np.int64)
 
 
 def _convolution(scope: Scope, rescale: ir.Node, sums: Accumulator) -> None:
     node = sums.node
     if node is None:
         raise InternalError("no convolution")
-    _require_centered_weight(scope, node)
     source, value = scope.outside(node.inputs[0]), rescale.outputs[0]
     shape, result = scope.shape(source), scope.shape(value)
     weight = scope.numbers(node.inputs[1])
@@ -108,19 +68,19 @@ def _convolution(scope: Scope, rescale: ir.Node, sums: Accumulator) -> None:
     data, shape = cut_to_window(scope, scope.name(source), shape, window)
     group = node.attributes.get_int("group", 1)
     stage = stage_of(scope, rescale)
-    bias = kept_in_range(_bias(sums, result[3]), weight.reshape(result[3], -1), stage)
-    point = _zero_point(scope, node)
+    bias = kept_in_range(bias_of(sums, result[3]), _centered(scope, node, weight), stage)
+    points = (zero_point_of(scope, node, 2), zero_point_of(scope, node, 3))
     name = f"{value.name}_sums"
     if group > 1 and group == shape[3] and weight.shape[1] == 1:
         # [C M, 1, h, w] as [h, w, C, M]
         kernel = weight.reshape(group, -1, *weight.shape[2:]).transpose(2, 3, 0, 1)
         made = scope.intermediate(name, result, "int32")
-        _slide(scope, "DEPTHWISE_CONV2D", data, kernel, bias, point, window, made)
+        _slide(scope, "DEPTHWISE_CONV2D", data, kernel, bias, points, window, made)
     elif group == 1:
         made = scope.intermediate(name, result, "int32")
-        _slide(scope, "CONV2D", data, weight.transpose(0, 2, 3, 1), bias, point, window, made)
+        _slide(scope, "CONV2D", data, weight.transpose(0, 2, 3, 1), bias, points, window, made)
     else:
-        made = _grouped(scope, data, shape, weight, bias, point, window, group, result, name)
+        made = _grouped(scope, data, shape, weight, bias, points, window, group, result, name)
     finish(scope, made, value, stage)
 
 
@@ -130,7 +90,7 @@ def _slide(
     data: str,
     kernel: NDArray[Any],
     bias: NDArray[np.int32],
-    zero_point: int,
+    points: tuple[int, int],
     window: Window,
     target: str,
 ) -> str:
@@ -138,8 +98,8 @@ def _slide(
         data,
         scope.constant(f"{target}_kernel", np.ascontiguousarray(kernel), "int8"),
         scope.constant(f"{target}_bias", bias),
-        scope.constant("input_zero_point", [zero_point], "int8"),
-        scope.constant("weight_zero_point", [0], "int8"),
+        scope.constant("input_zero_point", [points[0]], "int8"),
+        scope.constant("weight_zero_point", [points[1]], "int8"),
     ]
     return scope.operator(operator, inputs, target, sliding(window))
 
@@ -150,7 +110,7 @@ def _grouped(
     shape: tuple[int, ...],
     weight: NDArray[Any],
     bias: NDArray[np.int32],
-    point: int,
+    points: tuple[int, int],
     window: Window,
     group: int,
     result: tuple[int, ...],
@@ -167,45 +127,9 @@ def _grouped(
         rows = slice(index * made, (index + 1) * made)
         target = scope.intermediate(f"{name}_group", (*result[:3], made), "int32")
         kernel = weight[rows].transpose(0, 2, 3, 1)
-        parts.append(_slide(scope, "CONV2D", own, kernel, bias[rows], point, window, target))
+        parts.append(_slide(scope, "CONV2D", own, kernel, bias[rows], points, window, target))
     whole = scope.intermediate(name, result, "int32")
     return scope.operator("CONCAT", parts, whole, [Field(0, "int", 3)])
-
-
-def _transposed(scope: Scope, rescale: ir.Node, sums: Accumulator) -> None:
-    node = sums.node
-    if node is None:
-        raise InternalError("no convolution")
-    group, dilations = node.attributes.get_int("group", 1), integers(node, "dilations", [1, 1])
-    if group != 1 or dilations != [1, 1]:
-        raise RefusedError(
-            "TOSA's TRANSPOSE_CONV2D has neither groups nor dilations",
-            "replace it by one of a single group without dilations",
-        )
-    source, value = scope.outside(node.inputs[0]), rescale.outputs[0]
-    shape, result = scope.shape(source), scope.shape(value)
-    weight = scope.numbers(node.inputs[1])  # [in, out, h, w]
-    strides = integers(node, "strides", [1, 1])
-    pads = integers(node, "pads", [0, 0, 0, 0])
-    out_pads = []
-    for axis in (0, 1):
-        full = (shape[axis + 1] - 1) * strides[axis] + weight.shape[axis + 2]
-        before = -pads[axis]
-        out_pads += [before, result[axis + 1] - full - before]
-    name = f"{value.name}_sums"
-    made = scope.intermediate(name, result, "int32")
-    inputs = [
-        scope.name(source),
-        scope.constant(
-            f"{name}_kernel", np.ascontiguousarray(weight.transpose(1, 2, 3, 0)), "int8"
-        ),
-        scope.constant(f"{name}_bias", _bias(sums, result[3])),
-        scope.constant("input_zero_point", [_zero_point(scope, node)], "int8"),
-        scope.constant("weight_zero_point", [0], "int8"),
-    ]
-    fields = [Field(0, "ints", out_pads), Field(1, "ints", strides), Field(3, "enum", INT32)]
-    scope.operator("TRANSPOSE_CONV2D", inputs, made, fields)
-    finish(scope, made, value, stage_of(scope, rescale))
 
 
 def _product(scope: Scope, rescale: ir.Node, sums: Accumulator) -> None:
@@ -217,7 +141,6 @@ def _product(scope: Scope, rescale: ir.Node, sums: Accumulator) -> None:
     if weight is None or weight.ndim > 2:
         _batched(scope, rescale, node, sums)
         return
-    _require_centered_weight(scope, node)
     source, value = required(node.inputs[0]), rescale.outputs[0]
     shape = scope.shape(source)
     weight = weight.reshape(weight.shape[0], -1)
@@ -228,36 +151,61 @@ def _product(scope: Scope, rescale: ir.Node, sums: Accumulator) -> None:
     window = Window((rows, 1), (rows, 1), (1, 1), (1, 1), (1, 1), (0, 0))
     made = scope.intermediate(f"{value.name}_sums", (1, rows, 1, channels), "int32")
     kernel = weight.T.reshape(channels, 1, 1, depth)
-    point, stage = _zero_point(scope, node), stage_of(scope, rescale)
-    bias = kept_in_range(_bias(sums, channels), weight.T, stage)
-    _slide(scope, "CONV2D", data, kernel, bias, point, window, made)
+    points = (zero_point_of(scope, node, 2), zero_point_of(scope, node, 3))
+    stage = stage_of(scope, rescale)
+    bias = kept_in_range(bias_of(sums, channels), _centered(scope, node, weight.T), stage)
+    _slide(scope, "CONV2D", data, kernel, bias, points, window, made)
     finish(scope, made, value, stage, shape=(1, rows, 1, channels))
 
 
 def _batched(scope: Scope, rescale: ir.Node, node: ir.Node, sums: Accumulator) -> None:
-    if sums.bias is not None:
-        raise RefusedError("MATMUL has no bias", "add it by an Add behind the product")
-    first, second = required(node.inputs[0]), required(node.inputs[1])
-    shapes = [scope.shape(first), scope.shape(second)]
-    if min(map(len, shapes)) < 2 or shapes[0][:-2] != shapes[1][:-2]:
+    """A product of two stacks of matrices."""
+    operands = [required(operand) for operand in node.inputs[:2]]
+    shapes = [scope.shape(operand) for operand in operands]
+    if min(map(len, shapes)) < 2:
         raise RefusedError(
-            "MATMUL takes stacks of as many matrices", "expand the smaller stack in the model"
+            "MATMUL takes matrices, and an operand has one dimension",
+            "give it a second dimension (Unsqueeze) in the model",
         )
     value = rescale.outputs[0]
-    stack = math.prod(shapes[0][:-2])
-    names = []
-    for operand, shape in zip((first, second), shapes, strict=True):
-        flat = (stack, *shape[-2:])
-        target = scope.intermediate(f"{operand.name}_stack", flat, "int8")
-        names.append(scope.reshape(scope.name(operand), flat, target))
-    size = (stack, shapes[0][-2], shapes[1][-1])
+    leading = np.broadcast_shapes(shapes[0][:-2], shapes[1][:-2])
+    names = [_stack(scope, operand, leading) for operand in operands]
+    size = (math.prod(leading), shapes[0][-2], shapes[1][-1])
     made = scope.intermediate(f"{value.name}_sums", size, "int32")
     points = [
-        scope.constant("input_zero_point", [_zero_point(scope, node, place)], "int8")
+        scope.constant("input_zero_point", [zero_point_of(scope, node, place)], "int8")
         for place in (2, 3)
     ]
     scope.operator("MATMUL", [*names, *points], made)
+    if sums.bias is not None:
+        if sums.bias.size not in (1, size[2]):
+            raise RefusedError(
+                "the bias of this product is no row", "add it by an Add behind the product"
+            )
+        bias = scope.constant(f"{value.name}_bias", sums.bias.reshape(1, 1, -1), "int32")
+        total = scope.intermediate(f"{value.name}_biased", size, "int32")
+        made = scope.operator("ADD", [made, bias], total)
     finish(scope, made, value, stage_of(scope, rescale), shape=size)
+
+
+def _stack(scope: Scope, operand: ir.Value, leading: tuple[int, ...]) -> str:
+    """An operand as one stack of matrices, repeated where the other one has more."""
+    shape, name = scope.shape(operand), str(operand.name)
+    *_, rows, columns = shape
+    flat = (math.prod(leading), rows, columns)
+    array = scope.array(operand)
+    if array is not None:
+        whole = np.broadcast_to(array, (*leading, rows, columns)).reshape(flat)
+        return scope.constant(f"{name}_stack", whole, "int8")
+    data = scope.name(operand)
+    if shape[:-2] != leading:
+        own = (1,) * (len(leading) + 2 - len(shape)) + shape
+        if own != shape:
+            data = scope.reshape(data, own, scope.intermediate(f"{name}_rank", own, "int8"))
+        times = [new // old for new, old in zip(leading, own[:-2], strict=True)]
+        tiled = scope.intermediate(f"{name}_tiled", (*leading, rows, columns), "int8")
+        data = scope.operator("TILE", [data, scope.sizes("multiples", [*times, 1, 1])], tiled)
+    return scope.reshape(data, flat, scope.intermediate(f"{name}_stack", flat, "int8"))
 
 
 def _requantize(scope: Scope, node: ir.Node, centering: ir.Node | None) -> None:

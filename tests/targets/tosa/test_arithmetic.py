@@ -11,8 +11,8 @@ from intaglio.errors import IntaglioError
 from intaglio.passes.lower.refused import RefusedError
 from intaglio.targets.tosa.emitters.arithmetic import Operand, once_rounded
 from intaglio.targets.tosa.emitters.common import Stage
+from intaglio.targets.tosa.emitters.parameters import kept_in_range
 from intaglio.targets.tosa.emitters.pooling import division
-from intaglio.targets.tosa.emitters.products import kept_in_range
 from intaglio.transforms.fixed_point import quantize_multiplier, rescale_double, rescale_single
 
 

@@ -11,10 +11,7 @@ from tests.targets.tosa.emission import assert_same_bits, emit_float
 
 #: What TOSA has no operators for, or this target none yet: part of the reason.
 REFUSED = {
-    "constant_times_x": "stacks of as many matrices",
     "conv_3d": "two-dimensional",
-    "conv_transpose_dilated": "neither groups nor dilations",
-    "conv_transpose_grouped": "neither groups nor dilations",
     "embedding": "int64",
     "max_3d": "two-dimensional",
     "max_dilated": "no dilations",
