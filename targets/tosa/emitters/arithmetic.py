@@ -165,7 +165,7 @@ def _product(scope: Scope, node: ir.Node) -> None:
         first, second = (np.arange(-128, 128, dtype=np.int64) - point for point in points)
         products = np.unique(first[:, None] * second[None])
         stage = _equal_once_rounded(products, products, stage) or stage
-    finish(scope, product, value, stage)
+    finish(scope, product, value, stage, reach=255**2)
 
 
 def multiply(scope: Scope, first: str, second: str, target: str, shift: int = 0) -> str:

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from intaglio.passes.lower.refused import RefusedError
 from intaglio.targets.tflite.emitters.windows import Window
-from intaglio.targets.tosa.scope import Scope
+from intaglio.targets.tosa.scope import PROPAGATE, Scope
 from intaglio.targets.tosa.writer import Field
 
 #: Number of ``INT32`` in the schema: what sums are kept in.
@@ -74,6 +74,7 @@ def finish(
     dtype: str = "int32",
     zero_point: int = 0,
     shape: Sequence[int] | None = None,
+    reach: ArrayLike | None = None,
 ) -> None:
     """Appends the RESCALE that makes ``value``, a CLAMP where its limits are narrower, a RESHAPE.
 
@@ -85,6 +86,8 @@ def finish(
         dtype: Element type of the data.
         zero_point: Its zero point.
         shape: Its shape, where that is not the result's.
+        reach: The largest magnitude of the data, of each channel or of all; None where every
+            RESCALE takes it.
     """
     made = scope.dtype(value)
     kind = np.iinfo(made)
@@ -92,6 +95,8 @@ def finish(
     final = scope.result(value)
     size = scope.shape(value) if shape is None else tuple(shape)
     reshapes = size != scope.shape(value)
+    if reach is not None:
+        data = bounded(scope, data, size, stage, reach)
     target = final
     if clamps or reshapes:
         target = scope.intermediate(f"{value.name}_rescaled", size, made)
@@ -106,6 +111,29 @@ def finish(
         target = scope.clamp(target, clamped, made, *stage.limits)
     if reshapes:
         scope.reshape(target, scope.shape(value), final)
+
+
+def bounded(scope: Scope, data: str, shape: Sequence[int], stage: Stage, reach: ArrayLike) -> str:
+    """int32 within what a RESCALE takes: below ``2^(shift - 1)``.
+
+    Multipliers are at least 2^30 (or 0), so that what is cut off lies far beyond the ends of int8.
+    Scales above 2^10 or so need it: those of results that are clipped to next to nothing.
+
+    Args:
+        scope: The file.
+        data: What is rescaled.
+        shape: Its shape.
+        stage: The rescale.
+        reach: The largest magnitude of the data, of each channel or of all.
+    """
+    most = np.minimum((1 << (stage.shift - 1)) - 1, 2**31 - 1)
+    if (np.asarray(reach) <= most).all():
+        return data
+    for operator, end in (("MAXIMUM", -most), ("MINIMUM", most)):
+        limit = scope.constant("limit", end.reshape((1,) * (len(shape) - 1) + (-1,)), "int32")
+        target = scope.intermediate(f"{data}_bounded", shape, "int32")
+        data = scope.operator(operator, [data, limit], target, [Field(0, "enum", PROPAGATE)])
+    return data
 
 
 def as_rank(scope: Scope, data: str, shape: Sequence[int], rank: int, dtype: str) -> str:

@@ -51,3 +51,14 @@ def zero_point_of(scope: Scope, product: ir.Node, place: int) -> int:
     """Zero point of a product's data (``place`` 2) or weights (3)."""
     inputs = [*product.inputs, None, None]
     return 0 if inputs[place] is None else scope.number(inputs[place])
+
+
+def reach_of(bias: NDArray[np.int32], weight: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The largest magnitude of the sums of each channel: int8 less a zero point is at most 255.
+
+    Args:
+        bias: [channels].
+        weight: The weight less its zero point: [channels, inputs].
+    """
+    found = 255 * np.abs(weight).sum(1) + np.abs(bias.astype(np.int64))
+    return np.asarray(found, np.int64)

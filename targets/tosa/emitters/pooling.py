@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -47,7 +48,8 @@ def _mean(scope: Scope, node: ir.Node) -> None:
             current = target
         constant = scope.constant("offset", np.full((1,) * len(shape), offset, np.int32))
         scope.operator("ADD", [current, constant], sums)
-    finish(scope, sums, value, stage_of(scope, node), shape=kept)
+    reach = 128 * math.prod(shape[axis] for axis in axes) + abs(offset)
+    finish(scope, sums, value, stage_of(scope, node), shape=kept, reach=reach)
 
 
 def window_sums(

@@ -20,7 +20,12 @@ from intaglio.targets.tosa.emitters.common import (
     sliding,
     stage_of,
 )
-from intaglio.targets.tosa.emitters.parameters import bias_of, kept_in_range, zero_point_of
+from intaglio.targets.tosa.emitters.parameters import (
+    bias_of,
+    kept_in_range,
+    reach_of,
+    zero_point_of,
+)
 from intaglio.targets.tosa.emitters.table_sums import TABLE_SUMS, emit_table_sums
 from intaglio.targets.tosa.emitters.transposed import emit_transposed
 from intaglio.targets.tosa.scope import Emitter, Scope
@@ -68,7 +73,8 @@ def _convolution(scope: Scope, rescale: ir.Node, sums: Accumulator) -> None:
     data, shape = cut_to_window(scope, scope.name(source), shape, window)
     group = node.attributes.get_int("group", 1)
     stage = stage_of(scope, rescale)
-    bias = kept_in_range(bias_of(sums, result[3]), _centered(scope, node, weight), stage)
+    centered = _centered(scope, node, weight)
+    bias = kept_in_range(bias_of(sums, result[3]), centered, stage)
     points = (zero_point_of(scope, node, 2), zero_point_of(scope, node, 3))
     name = f"{value.name}_sums"
     if group > 1 and group == shape[3] and weight.shape[1] == 1:
@@ -81,7 +87,7 @@ def _convolution(scope: Scope, rescale: ir.Node, sums: Accumulator) -> None:
         _slide(scope, "CONV2D", data, weight.transpose(0, 2, 3, 1), bias, points, window, made)
     else:
         made = _grouped(scope, data, shape, weight, bias, points, window, group, result, name)
-    finish(scope, made, value, stage)
+    finish(scope, made, value, stage, reach=reach_of(bias, centered))
 
 
 def _slide(
@@ -153,9 +159,11 @@ def _product(scope: Scope, rescale: ir.Node, sums: Accumulator) -> None:
     kernel = weight.T.reshape(channels, 1, 1, depth)
     points = (zero_point_of(scope, node, 2), zero_point_of(scope, node, 3))
     stage = stage_of(scope, rescale)
-    bias = kept_in_range(bias_of(sums, channels), _centered(scope, node, weight.T), stage)
+    centered = _centered(scope, node, weight.T)
+    bias = kept_in_range(bias_of(sums, channels), centered, stage)
     _slide(scope, "CONV2D", data, kernel, bias, points, window, made)
-    finish(scope, made, value, stage, shape=(1, rows, 1, channels))
+    size = (1, rows, 1, channels)
+    finish(scope, made, value, stage, shape=size, reach=reach_of(bias, centered))
 
 
 def _batched(scope: Scope, rescale: ir.Node, node: ir.Node, sums: Accumulator) -> None:
@@ -185,7 +193,8 @@ def _batched(scope: Scope, rescale: ir.Node, node: ir.Node, sums: Accumulator) -
         bias = scope.constant(f"{value.name}_bias", sums.bias.reshape(1, 1, -1), "int32")
         total = scope.intermediate(f"{value.name}_biased", size, "int32")
         made = scope.operator("ADD", [made, bias], total)
-    finish(scope, made, value, stage_of(scope, rescale), shape=size)
+    reach = 255**2 * shapes[0][-1] + (0 if sums.bias is None else int(np.abs(sums.bias).max()))
+    finish(scope, made, value, stage_of(scope, rescale), shape=size, reach=reach)
 
 
 def _stack(scope: Scope, operand: ir.Value, leading: tuple[int, ...]) -> str:

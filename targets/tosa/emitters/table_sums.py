@@ -63,7 +63,11 @@ def emit_table_sums(
         terms = sum((term.astype(np.int64).reshape(-1) for term in biases), np.zeros(1, np.int64))
         constant = scope.constant(f"{value.name}_bias", terms.reshape(1, 1, 1, -1), "int32")
         total = _added(scope, total, constant, shape)
-    finish(scope, total, value, stage_of(scope, rescale), shape=shape)
+    reach = sum(
+        int(np.abs(layer.branch.tables.astype(np.int64)).max(1).sum(0).max()) for layer in layers
+    )
+    reach += sum(int(np.abs(term.astype(np.int64)).max()) for term in biases)
+    finish(scope, total, value, stage_of(scope, rescale), shape=shape, reach=reach)
 
 
 def _collect(

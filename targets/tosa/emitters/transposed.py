@@ -17,7 +17,12 @@ from intaglio.targets.tflite.emitters.attributes import integers
 from intaglio.targets.tflite.emitters.convolutions import Accumulator
 from intaglio.targets.tosa.emitters.common import INT32, finish, stage_of
 from intaglio.targets.tosa.emitters.moves import cut
-from intaglio.targets.tosa.emitters.parameters import bias_of, kept_in_range, zero_point_of
+from intaglio.targets.tosa.emitters.parameters import (
+    bias_of,
+    kept_in_range,
+    reach_of,
+    zero_point_of,
+)
 from intaglio.targets.tosa.scope import Scope
 from intaglio.targets.tosa.writer import Field
 
@@ -56,11 +61,12 @@ def emit_transposed(scope: Scope, rescale: ir.Node, sums: Accumulator) -> None:
         padding += [before, after]
     name = f"{value.name}_sums"
     weight = np.ascontiguousarray(kernel.transpose(1, 2, 3, 0))
-    reach = weight.reshape(result[3], -1).astype(np.int64) - point
+    centered = weight.reshape(result[3], -1).astype(np.int64) - point
+    bias = kept_in_range(bias_of(sums, result[3]), centered, stage)
     inputs = [
         scope.name(source),
         scope.constant(f"{name}_kernel", weight, "int8"),
-        scope.constant(f"{name}_bias", kept_in_range(bias_of(sums, result[3]), reach, stage)),
+        scope.constant(f"{name}_bias", bias),
         scope.constant("input_zero_point", [zero_point_of(scope, node, 2)], "int8"),
         scope.constant("weight_zero_point", [point], "int8"),
     ]
@@ -69,7 +75,7 @@ def emit_transposed(scope: Scope, rescale: ir.Node, sums: Accumulator) -> None:
     scope.operator("TRANSPOSE_CONV2D", inputs, made, fields)
     if tuple(grown) != result:
         made = cut(scope, made, start, result, scope.intermediate(f"{name}_cut", result, "int32"))
-    finish(scope, made, value, stage)
+    finish(scope, made, value, stage, reach=reach_of(bias, centered))
 
 
 def whole_kernel(

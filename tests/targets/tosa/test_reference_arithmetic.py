@@ -83,7 +83,7 @@ def rescales(draw):
     )
 
 
-@settings(max_examples=30, **_COMMON)
+@settings(max_examples=15, **_COMMON)
 @given(rescales())
 def test_rescale(environment, tmp_path, case):
     factors, shifts, data, point, double = case
