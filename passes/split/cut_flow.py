@@ -38,7 +38,7 @@ class Flow:
         behind: For each value the set of nodes that it depends on, its maker among them.
         leaves: For each value whether it is an output of the graph.
         cuttable: For each value whether it may cross a cut: a quantized tensor of samples and
-            channels, with at most two more axes.
+            channels, with at most two more axes, and no output of the graph.
         work: The set of nodes that do something.
     """
 
@@ -163,7 +163,7 @@ def _numbered(
         readers=readers,
         behind=behind,
         leaves=[value in outputs for value in values],
-        cuttable=[value in quantized and _has_channels(value) for value in values],
+        cuttable=[v in quantized and v not in outputs and _has_channels(v) for v in values],
         work=work,
     )
 

@@ -39,6 +39,11 @@ def find_named_cut(graph: ir.Graph, text: str) -> tuple[str, ...]:
     meanings = _meanings(flow)
     parts = _parts(text, meanings)
     if parts is None:
+        if text in {value.name for value in graph.outputs}:
+            raise RecipeError(
+                f"{text!r} is an output of the model, which a cut would leave on the device",
+                remedy=_LISTS,
+            )
         raise _unknown(text, meanings)
     # A name may stand for the same tensor at several scales: take those that are a cut.
     refusal: RecipeError | None = None

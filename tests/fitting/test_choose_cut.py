@@ -141,7 +141,7 @@ def test_link_and_speeds_move_the_cut(fashion):
         ("stage1.relu1.out", "'stem_relu.out' would cross beside 'stage1.relu1.out'"),
         ("stage1.relu1.out,stage1.relu2.out", "nothing behind the cut reads 'stage1.relu1.out'"),
         ("image", "nothing is computed in front of 'image'"),
-        ("logits", "nothing is computed behind 'logits'"),
+        ("logits", "'logits' is an output of the model, which a cut would leave on the device"),
         ("stem_relu.out_accumulator", "no 8-bit tensor"),
         ("", "no 8-bit tensor"),
     ],

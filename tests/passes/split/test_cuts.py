@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from intaglio.errors import RecipeError, UnsupportedError
 from intaglio.passes.split import cut_search
+from intaglio.passes.split.cut_names import find_named_cut
 from intaglio.passes.split.cuts import CUT_KEY, divide, find_cuts, get_cut, set_cut
 
 INT8, INT32, FLOAT = ir.DataType.INT8, ir.DataType.INT32, ir.DataType.FLOAT
@@ -147,7 +148,7 @@ def test_all_inputs_are_separated_from_all_outputs():
     assert set(names(graph)) == {("b",), ("c",), ("z", "a")}
 
 
-def test_a_first_output_may_cross_beside_what_the_second_is_made_of():
+def test_an_output_does_not_cross():
     graph = graph_of(
         ["x"],
         [
@@ -158,8 +159,9 @@ def test_a_first_output_may_cross_beside_what_the_second_is_made_of():
         ],
         ["u", "v"],
     )
-    assert set(names(graph)) == {("a",), ("u", "b")}
-    assert halves(graph, ["u", "b"]) == (["make_a", "make_u", "make_b"], ["make_v"])
+    assert set(names(graph)) == {("a",)}
+    with pytest.raises(RecipeError, match="'u' is an output of the model"):
+        find_named_cut(graph, "u")
 
 
 def test_a_node_with_two_outputs_is_on_one_side():
@@ -399,7 +401,7 @@ def exhaustive(inputs, nodes, outputs, kinds):
     found = set()
     for size in (1, 2):
         for choice in itertools.combinations([v for v in values if v in read], size):
-            if not separates(choice) or any(kinds.get(v) == INT32 for v in choice):
+            if any(kinds.get(v) == INT32 or v in outputs for v in choice) or not separates(choice):
                 continue
             if size == 2 and any(separates([value]) for value in choice):
                 continue
