@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def start_from(module: nn.Module, path: Path) -> None:
 
     Args:
         module: Changed in place; its shifts become those of the network.
-        path: ONNX file of a network of the same structure.
+        path: ONNX file of a network of the same structure, or of one with fewer mixings.
 
     Raises:
         InputError: It is no table network.
@@ -46,6 +47,7 @@ def start_from(module: nn.Module, path: Path) -> None:
     same = False
     if isinstance(module, CentredModule) and isinstance(network, CentredNetwork):
         _require_exact(network, path)
+        network = _grown(network, module.table_of)
         same = _start_centred(module, network)
     elif isinstance(module, ReferenceModule) and isinstance(network, ReferenceNetwork):
         same = _start_reference(module, network)
@@ -83,6 +85,29 @@ def _require_exact(network: CentredNetwork, path: Path) -> None:
             f"{BIAS_LIMIT:,.0f} that learning keeps",
             remedy="give a network that `intaglio fit` made, or leave --start out",
         )
+
+
+def _grown(network: CentredNetwork, table_of: tuple[int, ...]) -> CentredNetwork:
+    """The network with as many mixings as a module whose mixings share no tables.
+
+    The new ones lie evenly between the others. Each has the window of the one before it and tables
+    of zeros, so that the network computes what it did.
+
+    Args:
+        network: The network.
+        table_of: Of the module.
+    """
+    mixings = list(network.mixings)
+    more = len(table_of) - len(mixings)
+    shared = len({id(mixing.tables) for mixing in mixings}) < len(mixings)
+    if more <= 0 or not mixings or shared or len(set(table_of)) < len(table_of):
+        return network
+    for number in range(1, more + 1):
+        place = len(mixings) * number // more
+        before = mixings[place - 1] if place else mixings[0]
+        zeros = np.zeros_like(before.tables)
+        mixings.insert(place, dataclasses.replace(before, tables=zeros))
+    return dataclasses.replace(network, mixings=tuple(mixings))
 
 
 def _start_centred(module: CentredModule, network: CentredNetwork) -> bool:

@@ -54,6 +54,20 @@ def test_another_structure_is_refused(tmp_path: Path, other: Structure) -> None:
         start_from(make_learner(other, enlarging(2), 1), path)
 
 
+@pytest.mark.parametrize("mixings", [3, 4, 7])
+def test_a_deeper_network_begins_with_the_result_of_the_shallower(
+    tmp_path: Path, mixings: int
+) -> None:
+    shallow = dataclasses.replace(STRUCTURE, mixings=2, share=1)
+    earlier = make_learner(shallow, enlarging(2), 1)
+    module = make_learner(dataclasses.replace(shallow, mixings=mixings), enlarging(2), 2)
+    image = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 9, 11), np.uint8))
+    assert not torch.equal(earlier.image(image), module.image(image))
+    start_from(module, saved(tmp_path / "model.onnx", shallow))
+    assert torch.equal(earlier.image(image), module.image(image))
+    assert len(network_of(module).mixings) == mixings
+
+
 def test_another_task_is_refused(tmp_path: Path) -> None:
     path = saved(tmp_path / "model.onnx")
     halved = Structure(channels=16, mixings=4, share=2, kernel=6)
