@@ -187,8 +187,8 @@ def convert(
         typer.Option(
             "--target",
             "-t",
-            help="What to write: onnx-qdq, onnx-integer, tflite, c, ethos-u; else what the recipe "
-            "names, most often the first two. "
+            help="What to write: onnx-qdq, onnx-integer, tflite, c, tosa, ethos-u; else what the "
+            "recipe names, most often the first two. "
             "(repeatable)",
             autocompletion=complete_targets,
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 
@@ -34,7 +35,10 @@ def run_setup_tosa(
     }
     done = "installed in" if made else "is there already:"
     lines = [f"TOSA reference model {environment.version} {done} {folder}"]
-    if needed:
+    if environ := os.environ.get(VARIABLE):
+        if Path(environ).expanduser().absolute() != folder:
+            lines.append(f"{VARIABLE} names {environ}, which is used instead: unset or change it")
+    elif needed:
         lines.append(f"to use it: export {VARIABLE}={shlex.quote(str(folder))}")
     output.result(
         data,

@@ -78,6 +78,7 @@ class _Job:
         plan: Plan to replay, or None.
         plan_origin: Its file name.
         table_network: What it is where it is a table network, else None.
+        shapes: Sizes of a table network, for targets that state them.
     """
 
     model: ir.Model
@@ -93,6 +94,7 @@ class _Job:
     plan: Mapping[str, Any] | None
     plan_origin: str
     table_network: Mapping[str, Any] | None = None
+    shapes: Mapping[str, Sequence[int]] | None = None
 
 
 def convert(
@@ -178,7 +180,7 @@ def convert(
     split = settle_codec(result.model, uncut.model, job.source["sha256"])
     name = job.path.stem
     preparation = prepare_targets(
-        result.model, chosen, opened, name, listen, keep if keep_steps else None
+        result.model, chosen, opened, name, listen, keep if keep_steps else None, shapes=job.shapes
     )
     contents = _contents(job, result, preparation, kept, split)
     listen("write", 0, None)
@@ -312,7 +314,7 @@ def _fitted_job(
         RecipeError: A plan was given.
         UnsupportedError: A target has no tables.
     """
-    warnings = require_plain_arguments(calibration, shapes, plan)
+    warnings = require_plain_arguments(calibration, shapes, plan, targets)
     require_table_targets(targets)
     return _Job(
         model=model,
@@ -328,6 +330,7 @@ def _fitted_job(
         plan=None,
         plan_origin="",
         table_network=describe_network(model),
+        shapes=shapes,
     )
 
 

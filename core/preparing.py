@@ -28,6 +28,7 @@ from intaglio.progress import Progress
 from intaglio.recipe import Recipe
 from intaglio.registry import load_target
 from intaglio.split_parts import DEVICE, FOLD, SERVER, SERVER_TARGET, is_split
+from intaglio.table_networks import SIZED_TARGETS, bind_size
 from intaglio.targets.base import TABLES, Prepared, Target, TensorSpec
 from intaglio.targets.training_files import Training
 from intaglio.training_border import step_inputs, step_outputs, target_spec
@@ -72,15 +73,19 @@ def require_training_targets(recipe: Recipe, targets: Sequence[Target]) -> None:
     """Refuses targets that cannot train, before any work is done.
 
     Raises:
-        RecipeError: The recipe trains, and one of the targets does not, or io is not in integers.
+        RecipeError: The recipe trains, and none of the targets does, or one has no way to compute
+            the model; or io is not in integers.
     """
     if not trains(recipe):
         return
-    unable = [target.name for target in targets if not target.trains]
+    unable = [target.name for target in targets if not (target.trains or target.infers)]
+    if not any(target.trains for target in targets):
+        unable = [target.name for target in targets]
     if unable:
         raise RecipeError(
             f"recipe {recipe.name} makes training steps, and target {unable[0]} has none",
-            remedy="use --target onnx-integer, --target c, or both",
+            remedy="use --target onnx-integer, --target c, or both"
+            + "".join(f"; {t.name} takes the inference beside them" for t in targets if t.infers),
         )
     if target_options(recipe, _LOWER).get("io", "integer") != "integer":
         raise RecipeError(
@@ -97,6 +102,7 @@ def prepare_targets(
     keep: Keep | None = None,
     *,
     step: bool | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
 ) -> Preparation:
     """Makes each target's models and asks each target whether it takes them.
 
@@ -108,6 +114,7 @@ def prepare_targets(
         progress: Listener.
         keep: Called after every pass.
         step: Whether to make training steps; None for what the recipe says.
+        shapes: Sizes of a table network, for targets that state them.
 
     Raises:
         UnsupportedError: Targets refuse nodes; all refusals of all targets are listed.
@@ -129,7 +136,7 @@ def prepare_targets(
             remedy="convert a float model with Conv, Gemm or MatMul layers",
         )
     cut = is_split(model)
-    preparer = _Preparer(model, recipe, profile_of(recipe, targets), name, progress, keep)
+    preparer = _Preparer(model, recipe, profile_of(recipe, targets), name, progress, keep, shapes)
     prepared: list[tuple[Target, Prepared]] = []
     refused: list[Refusal] = []
     for target in targets:
@@ -149,7 +156,7 @@ def prepare_targets(
             roles = (DEVICE, SERVER) if target.name == SERVER_TARGET else (DEVICE,)
             ready = preparer.parts(target, roles)
         else:
-            ready = preparer.step(target) if step else preparer.model(target)
+            ready = preparer.training_parts(target) if step else preparer.model(target)
         refused += _labelled(target.check(ready), target.name, len(targets) > 1)
         prepared.append((target, ready))
     if cut and SERVER_TARGET not in {target.name for target in targets}:
@@ -201,6 +208,7 @@ class _Preparer:
         name: str,
         progress: Progress,
         keep: Keep | None,
+        shapes: Mapping[str, Sequence[int]] | None,
     ) -> None:
         self.records: list[StepRecord] = []
         self.training: Training | None = None
@@ -213,6 +221,7 @@ class _Preparer:
         self._name = name
         self._progress = progress
         self._keep = keep
+        self._shapes = shapes
 
     def model(self, target: Target) -> Prepared:
         """The one model of a recipe that does not train."""
@@ -221,13 +230,17 @@ class _Preparer:
         # A table network is what its targets emit as it stands.
         if not self._table_network:
             self._run(model, target.prepare, target.name)
+        elif self._shapes and target.name in SIZED_TARGETS:
+            bind_size(model, self._shapes)
         return self._prepared(target, {MODEL: model})
 
-    def step(self, target: Target) -> Prepared:
-        """Inference and training step."""
+    def training_parts(self, target: Target) -> Prepared:
+        """Inference, and the training step where the target has one."""
         infer = self._copy()
         self._run(infer, target.prepare, target.name)
         infer.metadata_props.pop(METADATA_KEY, None)
+        if not target.trains:
+            return self._prepared(target, {INFER: infer})
         step, phase = self._copy(), f"{target.name} {TRAIN_STEP}"
         cut = target.prepare.index(_LOWER) + 1
         self._run(step, target.prepare[:cut], phase)

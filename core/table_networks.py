@@ -13,7 +13,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from intaglio.errors import InputError, RecipeError, UnsupportedError
+from intaglio.errors import InputError, InternalError, RecipeError, UnsupportedError
 from intaglio.passes.table_networks.facts import TASK, Network
 from intaglio.passes.table_networks.read import read_network
 from intaglio.pipeline import PipelineResult, skipped_records
@@ -25,8 +25,9 @@ from intaglio.transforms.table_networks.centred import CentredNetwork
 #: Key of the manifest under which a bundle says that it holds one.
 MANIFEST_KEY = "table_network"
 
-#: Targets that emit one.
+#: Targets that emit one for images of any size, and those that state the size.
 TARGETS = ("onnx-integer", "c")
+SIZED_TARGETS = ("tosa", "ethos-u")
 
 _FORCE = "tables.substitute_convolutions.force"
 
@@ -63,17 +64,50 @@ def require_table_targets(targets: Sequence[Target]) -> None:
     Raises:
         UnsupportedError: One of them is none of :data:`TARGETS`.
     """
-    unable = [target.name for target in targets if target.name not in TARGETS]
+    known = (*TARGETS, *SIZED_TARGETS)
+    unable = [target.name for target in targets if target.name not in known]
     if unable:
         raise UnsupportedError(
-            f"the model is a table network, and target {unable[0]} has no table look-ups of "
-            "open size",
-            remedy=f"use --target {' or --target '.join(TARGETS)}",
+            f"the model is a table network, and target {unable[0]} has no table look-ups for it",
+            remedy=f"use --target {' or --target '.join(known)}",
         )
 
 
+def bind_size(model: ir.Model, shapes: Mapping[str, Sequence[int]]) -> None:
+    """Binds the sizes of a table network's image and result; changes the model.
+
+    Args:
+        model: The model.
+        shapes: As given to ``convert``.
+
+    Raises:
+        RecipeError: They name another input, or no size of one image.
+    """
+    network = read_network(model)
+    if network is None:
+        raise InternalError("no table network")
+    [image], [result] = model.graph.inputs, model.graph.outputs
+    wanted = [int(size) for size in shapes.get(str(image.name), ())]
+    if set(shapes) != {image.name} or len(wanted) != 4 or wanted[:2] != [1, 1] or min(wanted) < 1:
+        raise RecipeError(
+            "--shape does not say the size of one image",
+            remedy=f"give it as --shape {image.name}=1,1,HEIGHT,WIDTH",
+        )
+    stride = network.stride if isinstance(network, CentredNetwork) else 1
+    sizes = [size * network.upscale // stride for size in wanted[2:]]
+    if 0 in sizes:
+        raise RecipeError(
+            f"nothing is left of an image of {wanted[2]} x {wanted[3]}", remedy="give a larger size"
+        )
+    image.shape = ir.Shape(wanted)
+    result.shape = ir.Shape([1, 1, *sizes])
+
+
 def require_plain_arguments(
-    calibration: object, shapes: Mapping[str, Sequence[int]] | None, plan: object
+    calibration: object,
+    shapes: Mapping[str, Sequence[int]] | None,
+    plan: object,
+    targets: Sequence[Target],
 ) -> list[str]:
     """Checks what was asked for beside the model.
 
@@ -81,6 +115,7 @@ def require_plain_arguments(
         calibration: As given to ``convert``.
         shapes: Likewise.
         plan: Likewise.
+        targets: The targets.
 
     Returns:
         Sentences about what has no effect.
@@ -96,7 +131,7 @@ def require_plain_arguments(
     found = []
     if calibration is not None:
         found.append("the model is a table network: calibration data has no effect")
-    if shapes:
+    if shapes and not any(target.name in SIZED_TARGETS for target in targets):
         found.append("the model is a table network and takes any size: --shape has no effect")
     return found
 

@@ -213,11 +213,13 @@ class Target(abc.ABC):
         Config: Class of the options.
         needs: What must be installed to run its artifacts, in words; empty where nothing helps.
         trains: Whether it emits training steps: the roles ``infer`` and ``train_step``.
+        infers: Whether it emits role ``infer`` of a bundle that trains elsewhere.
         step_passes: Passes that the model of role ``train_step`` goes through behind ``prepare``.
     """
 
     name: ClassVar[str]
     trains: ClassVar[bool] = False
+    infers: ClassVar[bool] = False
     step_passes: ClassVar[tuple[str, ...]] = ()
     needs: ClassVar[str] = ""
     prepare: ClassVar[tuple[str, ...]] = ()

@@ -7,6 +7,7 @@ a runtime writes ONNX's formulas down. The integer graph means what onnxruntime 
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 import onnx
@@ -14,6 +15,8 @@ import onnx_ir as ir
 import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+
+from intaglio.passes.lower.refused import RefusedError
 
 _OPSET, _IR_VERSION = 21, 10
 
@@ -34,6 +37,23 @@ def nearest_places(node: ir.Node, before: int, after: int) -> NDArray[np.int64]:
         before,
         after,
     )
+
+
+def require_same_ends(before: Sequence[int], after: Sequence[int]) -> None:
+    """Refuses a resize of samples or channels.
+
+    Args:
+        before: Shape of an image, channels last.
+        after: Shape of the result.
+
+    Raises:
+        RefusedError: It has another number of samples or channels.
+    """
+    if (before[0], before[-1]) != (after[0], after[-1]):
+        raise RefusedError(
+            "it resizes samples or channels, where targets resize rows and columns",
+            "repeat them by Concat or Tile, or convert to onnx-integer",
+        )
 
 
 @functools.lru_cache(maxsize=256)

@@ -34,6 +34,9 @@ from benchmarks.common import (
 RESULTS = Path(__file__).resolve().parent / "results"
 ACCELERATORS = ("ethos-u55-128", "ethos-u85-256")
 
+#: A table network of the sample models.
+TABLES = Path(__file__).parents[2] / "sample_models" / "superres_lut" / "superres_lut.onnx"
+
 #: Networks, their files, and shapes to bind.
 NETWORKS: Mapping[str, tuple[str, Mapping[str, list[int]] | None]] = {
     "ResNet8": ("ic_resnet8_int8.tflite", None),
@@ -41,6 +44,7 @@ NETWORKS: Mapping[str, tuple[str, Mapping[str, list[int]] | None]] = {
     "VWW (MobileNetV1-0.25, 96 x 96)": ("vww_96_int8.tflite", None),
     "MobileNetV1-0.25, 224 x 224": ("mobilenet_v1_0.25_224_float.tflite", None),
     "FSRCNN x4, 32 x 32": ("FSRCNN_x4.onnx", {"IteratorGetNext:0": [1, 32, 32, 1]}),
+    "superres_lut x4, 32 x 32": (str(TABLES), {"image": [1, 1, 32, 32]}),
 }
 _PLAIN = {"calibrate.round_weights.enabled": False}
 
@@ -84,7 +88,7 @@ def networks(shared: Path) -> list[dict[str, Any]]:
     for name, (file, shape) in NETWORKS.items():
         path = shared / "zoo" / file
         options: dict[str, Any] = {}
-        if "int8" not in file:
+        if "int8" not in file and path != TABLES:
             options = {"sets": _PLAIN, "calibration": _drawn(path, shape)}
         if shape is not None:
             options["shapes"] = shape

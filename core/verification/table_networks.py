@@ -1,7 +1,8 @@
 """``verify`` for a table network: every artifact against the definition in numpy, bit for bit.
 
 The pictures are of many sizes, since edges and what does not fill a vector go wrong first. Where an
-artifact can be run in bands on several threads, that is compared as well.
+artifact can be run in bands on several threads, that is compared as well. An artifact of one size
+gets every picture cut to it, repeated where it is smaller.
 """
 
 from __future__ import annotations
@@ -81,7 +82,11 @@ def verify_table_network(
     for done, plane in enumerate(planes, 1):
         expected = network.apply(plane)
         for side in sides:
-            side.add(plane, expected, generated=inputs is None)
+            if side.size in (None, plane.shape):
+                side.add(plane, expected, generated=inputs is None)
+            else:
+                fitted = _fitted(plane, side.size)
+                side.add(fitted, network.apply(fitted), generated=inputs is None)
         progress("verify", done, len(planes))
     report.inputs = {
         "samples": 0 if inputs is None else len(planes),
@@ -103,6 +108,9 @@ class _Side:
         self.pair = PairComparison(
             name, DEFINITION, artifact.arithmetic, {_OUTPUT: (spec, spec)}, must_be_exact=True
         )
+        sizes = artifact.inputs[0].shape[2:]
+        #: Height and width that it takes; None for any.
+        self.size = tuple(d for d in sizes if isinstance(d, int)) or None
         self._session: Any = None
         try:
             opener = bundle.opener(artifact)
@@ -125,6 +133,12 @@ class _Side:
         except Exception as error:
             # As above: whatever a runtime raises is a finding about this artifact.
             self.pair.error = describe(error)
+
+
+def _fitted(plane: Plane, size: tuple[int, ...]) -> Plane:
+    """A plane in another size: its upper left corner, repeated where it is smaller."""
+    times = [-(-wanted // given) for wanted, given in zip(size, plane.shape, strict=True)]
+    return np.ascontiguousarray(np.tile(plane, times)[: size[0], : size[1]])
 
 
 def _sides(bundle: Bundle, artifact: Artifact) -> list[_Side]:

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import ClassVar
 
 import numpy as np
@@ -135,6 +136,19 @@ def _drop_infinite_bounds(node: ir.Node, changes: list[Change]) -> None:
             changes.append(Change("open_bound", source_name(node), "infinite", "absent"))
 
 
+def _broadcast(first: ir.Shape | None, second: ir.Shape | None) -> ir.Shape | None:
+    """The shape of an element-wise result, None where it is not known."""
+    if first is None or second is None:
+        return None
+    sizes = []
+    for pair in itertools.zip_longest(reversed(list(first)), reversed(list(second)), fillvalue=1):
+        wide = [size for size in dict.fromkeys(pair) if size != 1]
+        if len(wide) > 1:
+            return None
+        sizes.append(wide[0] if wide else 1)
+    return ir.Shape(sizes[::-1])
+
+
 def _sum_to_add(graph: ir.Graph, node: ir.Node, changes: list[Change]) -> None:
     terms = [value for value in node.inputs if value is not None]
     if len(terms) < 2:
@@ -144,8 +158,9 @@ def _sum_to_add(graph: ir.Graph, node: ir.Node, changes: list[Change]) -> None:
     left = terms[0]
     for index, term in enumerate(terms[1:]):
         name = str(node.name) if index == len(terms) - 2 else f"{node.name}_{index}"
-        partial = output.shape if all(v.shape == output.shape for v in (left, term)) else None
-        added = make_node("Add", [left, term], output, name=name, shape=partial)
+        added = make_node("Add", [left, term], output, name=name)
+        # What is added so far may be smaller than the whole sum.
+        added.outputs[0].shape = _broadcast(left.shape, term.shape)
         new.append(added)
         left = added.outputs[0]
     new[-1].outputs[0].shape = output.shape

@@ -12,9 +12,7 @@ import onnx_ir as ir
 
 from intaglio.passes.annotations import get_quantization
 from intaglio.targets.base import TensorSpec, spec_of, static_specs
-from intaglio.targets.ethos_u.options import EthosUConfig
-
-SMALLER = ("ethos-u55-", "ethos-u65-")
+from intaglio.targets.ethos_u.options import SMALLER, EthosUConfig
 
 _SOFTMAX = "SoftmaxInteger"
 
@@ -42,16 +40,22 @@ def without_softmax(model: ir.Model, config: EthosUConfig) -> tuple[ir.Model, di
         return model, {}
     copy = model.clone(deep_copy=True)
     graph = copy.graph
-    outputs = list(graph.outputs)
+    outputs = dict.fromkeys(graph.outputs)
     graph.outputs.clear()
+    kept: dict[ir.Value, None] = {}
+    left: list[ir.Node] = []
     for value in outputs:
         node = value.producer()
         if str(value.name) not in ends or node is None or node.inputs[0] is None:
-            graph.outputs.append(value)
+            kept[value] = None
             continue
-        graph.outputs.append(node.inputs[0])
+        # Logits that are an output already stay one.
+        kept[node.inputs[0]] = None
         if not value.uses():
-            graph.remove(node)
+            left.append(node)
+    graph.outputs.extend(kept)
+    for node in left:
+        graph.remove(node)
     return copy, ends
 
 
@@ -66,15 +70,15 @@ def described(
         ends: Likewise.
     """
     values = {str(value.name): value for value in model.graph.outputs}
-    found = []
+    found: dict[str, TensorSpec] = {}
     for spec in specs:
         logits = values.get(ends.get(spec.name, ""))
         if logits is None:
-            found.append(spec)
+            found.setdefault(spec.name, spec)
             continue
         meaning = get_quantization(logits)
         scale, zero_point = (
             (None, None) if meaning is None else (meaning.scale[0], meaning.zero_point[0])
         )
-        found.append(spec_of(logits, scale, zero_point))
-    return static_specs(found)
+        found.setdefault(str(logits.name), spec_of(logits, scale, zero_point))
+    return static_specs(list(found.values()))

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from intaglio.errors import Refusal, ToolError
 from intaglio.targets.ethos_u.files import FileOperator, read_tosa_operators
 from intaglio.targets.ethos_u.layers import layers_of
-from intaglio.targets.ethos_u.options import EthosUConfig
+from intaglio.targets.ethos_u.options import SMALLER, EthosUConfig
 from intaglio.targets.ethos_u.vela import compiles
 from intaglio.targets.tosa.flatfile import read_tosa, with_outputs
 
@@ -44,7 +44,6 @@ _LACKED = frozenset(
         "SELECT",
     }
 )
-_SMALLER = ("ethos-u55-", "ethos-u65-")
 
 # Vela's words that are not those of TOSA.
 _WORDS = {
@@ -78,7 +77,7 @@ def lacking(data: bytes, config: EthosUConfig, nodes: Mapping[str, str]) -> list
     Returns:
         One refusal for each node and operator.
     """
-    if not config.accelerator.startswith(_SMALLER):
+    if not config.accelerator.startswith(SMALLER):
         return []
     operators = read_tosa_operators(data)
     found: dict[tuple[str, str], Refusal] = {}

@@ -23,6 +23,10 @@ Accelerator = Literal[
 ]
 
 
+#: Families that lack GATHER and more.
+SMALLER = ("ethos-u55-", "ethos-u65-")
+
+
 class EthosUConfig(TargetConfig):
     """Options of target ``ethos-u``.
 

@@ -19,8 +19,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import onnx_ir as ir
-
 from intaglio.errors import (
     InputError,
     IntaglioError,
@@ -30,6 +28,7 @@ from intaglio.errors import (
     ToolError,
     UnsupportedError,
 )
+from intaglio.passes.table_networks.read import is_table_network
 from intaglio.targets.base import (
     Artifact,
     Capability,
@@ -54,6 +53,13 @@ from intaglio.targets.tosa.emit import emit as emit_tosa
 
 _AGAIN = "convert the model again"
 
+_NO_TABLES = Refusal(
+    "",
+    "table network",
+    "TFLite has no operators for its tables",
+    "compile via tosa, for an NPU with GATHER: --via tosa --set ethos-u.accelerator=ethos-u85-256",
+)
+
 
 class EthosU(Target):
     """Vela's output for an Ethos-U NPU, with a report of what runs where."""
@@ -62,6 +68,7 @@ class EthosU(Target):
     prepare = Tflite.prepare
     form = Tflite.form
     exact = Tflite.exact
+    infers = True
     Config: ClassVar[type[TargetConfig]] = EthosUConfig
 
     def capabilities(self) -> Sequence[Capability]:
@@ -173,18 +180,15 @@ class _Emitted:
     refusals: tuple[Refusal, ...]
 
 
-def _emit_tosa(model: ir.Model, profile: str) -> Any:
-    """The TOSA file of a model, as target ``tosa`` writes it."""
-    return emit_tosa(model, profile)
-
-
 def _emitted(prepared: Prepared, role: str, config: EthosUConfig) -> _Emitted:
     """The file; in TFLite with operators that the NPU lacks written as others of the same bits."""
     model, profile = prepared.models[role], prepared.profile
     if config.via == "tosa":
-        tosa = _emit_tosa(without_softmax(model, config)[0], profile)
+        tosa = emit_tosa(without_softmax(model, config)[0], profile)
         refusals = tuple(tosa.refusals) or lacking(tosa.data, config, source_nodes(model))
         return _Emitted(tosa.data, tuple(refusals))
+    if is_table_network(model):
+        return _Emitted(b"", (_NO_TABLES,))
     tflite = emit_tflite(model, profile, blocks_by_transpose=True)
     return _Emitted(tflite.data, tflite.refusals)
 

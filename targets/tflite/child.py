@@ -15,7 +15,7 @@ from typing import IO, Any
 from numpy.typing import NDArray
 
 from intaglio.errors import InputError, ToolError
-from intaglio.targets.processes import signal_name
+from intaglio.targets.processes import cause_of, end_child, kill_late
 from intaglio.targets.tflite.frames import FrameError, read_frame, write_frame
 from intaglio.targets.tflite.runtimes import TfliteRuntime
 
@@ -63,7 +63,7 @@ class Child:
             bufsize=0,
             env=_environment(),
         )
-        self._finalizer = weakref.finalize(self, _end, self._process, self._log)
+        self._finalizer = weakref.finalize(self, end_child, self._process, self._log)
         self._said_before = 0
         self._lock = threading.Lock()
         try:
@@ -125,7 +125,7 @@ class Child:
         self, do: str, arrays: Sequence[NDArray[Any]], request: dict[str, Any]
     ) -> tuple[dict[str, Any], list[NDArray[Any]]]:
         late = threading.Event()
-        timer = threading.Timer(self._timeout_s, _kill_late, (self._process, late))
+        timer = threading.Timer(self._timeout_s, kill_late, (self._process, late))
         timer.daemon = True
         timer.start()
         stdin: Any = self._process.stdin
@@ -170,7 +170,7 @@ class Child:
             code = None
         said = _tail(self.said())
         return self._tool_error(
-            f"{self._runtime.name} crashed on '{self._path}' ({_cause(code)})"
+            f"{self._runtime.name} crashed on '{self._path}' ({cause_of(code)})"
             + (f": {said}" if said else ""),
             "the file is damaged or meets an error of the runtime; another runtime may run it",
             code,
@@ -184,25 +184,6 @@ def _environment() -> dict[str, str]:
     """The parent's module search path: the child finds what the parent finds, not its folder."""
     paths = os.pathsep.join(path for path in sys.path if path)
     return {**os.environ, "PYTHONPATH": paths, "PYTHONSAFEPATH": "1"}
-
-
-def _kill_late(process: subprocess.Popen[bytes], late: threading.Event) -> None:
-    late.set()
-    process.kill()
-
-
-def _end(process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
-    process.kill()
-    process.wait()
-    for stream in (process.stdin, process.stdout, log):
-        if stream is not None:
-            stream.close()
-
-
-def _cause(code: int | None) -> str:
-    if code is None:
-        return "it closed its connection"
-    return signal_name(-code) if code < 0 else f"exit code {code}"
 
 
 def _tail(text: str) -> str:

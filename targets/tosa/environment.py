@@ -94,7 +94,7 @@ def open_environment(place: Path, called: str, remedy: str) -> Environment:
     if python is None:
         raise ToolError(f"{called} holds no Python", command=(str(place),), remedy=remedy)
     try:
-        version = _version(python, python.stat().st_mtime_ns)
+        version = _version(python, python.lstat().st_mtime_ns)
     except (OSError, subprocess.SubprocessError) as error:
         raise ToolError(
             f"{called} does not work: {_why(error)}", command=(str(python),), remedy=remedy

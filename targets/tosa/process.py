@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intaglio.errors import InputError, ToolError
-from intaglio.targets.processes import signal_name
+from intaglio.targets.processes import cause_of, end_child, kill_late
 from intaglio.targets.tflite import frames
 from intaglio.targets.tosa.environment import REMEDY, Environment, check_version
 
@@ -23,8 +23,19 @@ _SCRIPT = Path(__file__).with_name("child.py")
 _TAIL_BYTES, _TAIL_LINES, _LONGEST = 4000, 6, 500
 _GRACE_S = 5.0
 # About the debugger that is not there, and about what comes next.
-_CHATTER = ("WARNING AT ", "Attaching debugger", "Backtrace generation", "Caught signal")
-_REFUSED = "the file is damaged or holds what the reference model does not know"
+_CHATTER = (
+    "WARNING AT ",
+    "Attaching debugger",
+    "Backtrace generation",
+    "Caught signal",
+    "WARNING: Different TOSA spec",
+    "WARNING: TOSA file created",
+)
+# What says why, wherever it stands.
+_TELLING = ("ERROR_IF", "REQUIRE", "LEVEL_CHECK", "failure", "apply_scale")
+_REFUSED = (
+    "the file is damaged: convert the model again; if it is refused again, report it with the model"
+)
 
 
 class Child:
@@ -63,7 +74,7 @@ class Child:
                 command=self._command,
                 remedy=REMEDY,
             ) from error
-        self._finalizer = weakref.finalize(self, _end, self._process, self._log)
+        self._finalizer = weakref.finalize(self, end_child, self._process, self._log)
         self._said_before = 0
         self._lock = threading.Lock()
         try:
@@ -135,7 +146,7 @@ class Child:
         self, do: str, arrays: Sequence[NDArray[Any]], request: dict[str, Any]
     ) -> tuple[dict[str, Any], list[NDArray[Any]]]:
         late = threading.Event()
-        timer = threading.Timer(self._timeout_s, _kill_late, (self._process, late))
+        timer = threading.Timer(self._timeout_s, kill_late, (self._process, late))
         timer.daemon = True
         timer.start()
         stdin: Any = self._process.stdin
@@ -176,7 +187,7 @@ class Child:
             code = None
         said = _tail(self._said())
         return self._tool_error(
-            f"the TOSA reference model crashed on '{self._called}' ({_cause(code)})"
+            f"the TOSA reference model crashed on '{self._called}' ({cause_of(code)})"
             + (f": {said}" if said else ""),
             code,
         )
@@ -192,7 +203,8 @@ class Child:
             command=self._command,
             returncode=code,
             log=Path(name),
-            remedy=f"its log is {name}; if the environment is broken: {REMEDY} --force",
+            remedy=f"its log is {name}: report it with the model, or, if the environment is "
+            f"broken: {REMEDY} --force",
         )
 
     def _said(self) -> str:
@@ -204,28 +216,10 @@ class Child:
         return said.decode("utf-8", "replace")
 
 
-def _kill_late(process: subprocess.Popen[bytes], late: threading.Event) -> None:
-    late.set()
-    process.kill()
-
-
-def _end(process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
-    process.kill()
-    process.wait()
-    for stream in (process.stdin, process.stdout, log):
-        if stream is not None:
-            stream.close()
-
-
-def _cause(code: int | None) -> str:
-    if code is None:
-        return "it closed its connection"
-    return signal_name(-code) if code < 0 else f"exit code {code}"
-
-
 def _tail(text: str) -> str:
-    """The last lines that it printed, in one, shortened."""
+    """What it printed, in one line: what says why, else its last lines; shortened."""
     lines = [line.strip() for line in text[-_TAIL_BYTES:].splitlines()]
     told = list(dict.fromkeys(line for line in lines if line and not line.startswith(_CHATTER)))
-    whole = "; ".join(told[-_TAIL_LINES:])
+    telling = [line for line in told if any(word in line for word in _TELLING)]
+    whole = "; ".join((telling or told)[-_TAIL_LINES:])
     return whole if len(whole) <= _LONGEST else f"{whole[:_LONGEST]} …"

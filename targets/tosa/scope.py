@@ -20,6 +20,9 @@ SINGLE_ROUND, DOUBLE_ROUND = 1, 3
 #: Number of ``PROPAGATE`` in the schema: what NaN does, which integers do not have.
 PROPAGATE = 1
 
+#: Most dimensions of a tensor, and most tensors that a CONCAT joins (TOSA 1.0, level 8K).
+MOST_DIMENSIONS, MOST_PARTS = 6, 64
+
 #: A multiplier and a shift that change nothing.
 UNIT = (1 << 30, 30)
 
@@ -63,6 +66,10 @@ class Scope(IntegerGraph):
             self._tensors[value] = self.constant(str(value.name), array)
         return self._tensors[value]
 
+    def has(self, value: ir.Value) -> bool:
+        """Whether a value has a tensor in the file."""
+        return value in self._tensors
+
     def border(self, value: ir.Value) -> str:
         """The tensor of a graph input."""
         return self.result(value)
@@ -73,12 +80,14 @@ class Scope(IntegerGraph):
             raise InternalError(f"'{value.name}' is made twice")
         self._require_narrow(value)
         name = str(value.name)
+        _require_flat(self.shape(value))
         self.file.tensor(name, self.shape(value), self.dtype(value))
         self._tensors[value] = name
         return name
 
     def intermediate(self, name: str, shape: Sequence[int], dtype: str) -> str:
         """A new tensor that the graph has no value for."""
+        _require_flat(shape)
         name = self._fresh(name)
         self.file.tensor(name, shape, dtype)
         return name
@@ -126,6 +135,7 @@ class Scope(IntegerGraph):
         multiplier: ArrayLike = UNIT[0],
         shift: ArrayLike = UNIT[1],
         double: bool = False,
+        unsigned: tuple[bool, bool] = (False, False),
     ) -> str:
         """Appends a RESCALE.
 
@@ -137,6 +147,7 @@ class Scope(IntegerGraph):
             multiplier: One, or one for each index of the last axis: in Q31.
             shift: As many total right shifts.
             double: Whether it rounds twice.
+            unsigned: Whether the bytes of both are read as unsigned, as are the zero points.
         """
         factors, places = np.asarray(multiplier).reshape(-1), np.asarray(shift).reshape(-1)
         size = max(factors.size, places.size)
@@ -151,6 +162,8 @@ class Scope(IntegerGraph):
             Field(0, "bool", True),
             Field(1, "enum", DOUBLE_ROUND if double else SINGLE_ROUND),
             Field(2, "bool", size > 1),
+            Field(3, "bool", unsigned[0]),
+            Field(4, "bool", unsigned[1]),
         ]
         return self.operator("RESCALE", inputs, target, fields)
 
@@ -172,6 +185,14 @@ class Scope(IntegerGraph):
             chosen, number = f"{name}_{number}", number + 1
         self._names.add(chosen)
         return chosen
+
+
+def _require_flat(shape: Sequence[int]) -> None:
+    if len(shape) > MOST_DIMENSIONS:
+        raise RefusedError(
+            f"a tensor has {len(shape)} dimensions, and TOSA has {MOST_DIMENSIONS}",
+            "merge neighboring dimensions by a Reshape in the model",
+        )
 
 
 Emitter = Callable[[Scope, ir.Node], None]

@@ -8,12 +8,13 @@ installed apart (``intaglio setup tosa``); files are written without it.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from intaglio.errors import InternalError, Refusal
+from intaglio.errors import InputError, InternalError, Refusal
 from intaglio.targets.base import (
     Artifact,
     Capability,
@@ -32,6 +33,9 @@ from intaglio.targets.tosa.session import TosaSession
 
 RUNTIME = "tosa-reference"
 
+_TENSORS = "_tensors.json"
+_AGAIN = "convert the model again"
+
 _CONSTANTS = ("CONST", "CONST_SHAPE")
 
 
@@ -43,6 +47,7 @@ class Tosa(Target):
     prepare = ("lower.shift_unsigned", "lower.to_integer", "layout.to_channels_last")
     form = "integer"
     exact = True
+    infers = True
 
     def capabilities(self) -> Sequence[Capability]:
         """The operators of the quantized form that TOSA computes with the same bits."""
@@ -57,7 +62,7 @@ class Tosa(Target):
         ]
 
     def emit(self, prepared: Prepared, out: Path) -> list[Artifact]:
-        """Writes ``tosa/<role>.tosa``."""
+        """Writes ``tosa/<role>.tosa`` and, for ``verify``, what its tensors stand for."""
         folder = out / self.name
         folder.mkdir(parents=True, exist_ok=True)
         artifacts = []
@@ -66,6 +71,8 @@ class Tosa(Target):
             if emitted.refusals:
                 raise InternalError(f"'{role}' was not checked: {emitted.refusals[0].reason}")
             (folder / f"{role}.tosa").write_bytes(emitted.data)
+            text = json.dumps(dict(emitted.sources), indent=2, ensure_ascii=False)
+            (folder / f"{role}{_TENSORS}").write_text(text + "\n", encoding="utf-8", newline="\n")
             artifacts.append(self._artifact(role, prepared, emitted))
         return artifacts
 
@@ -90,6 +97,22 @@ class Tosa(Target):
         if runtime is not None:
             self.check_runtime(artifact, runtime)
         return TosaSession(folder / artifact.path, artifact.inputs, artifact.outputs)
+
+    def inner_tensors(self, artifact: Artifact, folder: Path) -> Mapping[str, str]:
+        """The source values that tensors of the file stand for.
+
+        Raises:
+            InputError: The list of them is missing or damaged.
+        """
+        path = (folder / artifact.path).with_suffix("")
+        path = path.with_name(path.name + _TENSORS)
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path} cannot be read: {error}", remedy=_AGAIN) from error
+        if not isinstance(found, dict) or not all(isinstance(s, str) for s in found.values()):
+            raise InputError(f"{path} is damaged", remedy=_AGAIN)
+        return found
 
     def measure(self, artifact: Artifact, folder: Path) -> list[Measurement]:
         """Bytes, and the number of operators. The reference model's time means nothing."""

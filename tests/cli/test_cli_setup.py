@@ -41,6 +41,22 @@ def python(tmp_path):
     return write
 
 
+@pytest.fixture
+def no_variable(monkeypatch):
+    """Whatever names an environment outside does not count here."""
+    monkeypatch.delenv(VARIABLE, raising=False)
+
+
+def test_a_variable_that_wins_is_named(cli, python, tmp_path):
+    done = cli(
+        "setup", "tosa", "--python", python(), "--path", tmp_path / "tosa",
+        env={VARIABLE: str(tmp_path / "other")},
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert f"{VARIABLE} names {tmp_path / 'other'}, which is used instead" in done.out
+
+
+@pytest.mark.usefixtures("no_variable")
 def test_it_installs_into_the_cache(cli, python, tmp_path):
     env = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
     done = cli("setup", "tosa", "--python", python(), env=env)
@@ -61,6 +77,7 @@ def test_it_installs_into_the_cache(cli, python, tmp_path):
     }
 
 
+@pytest.mark.usefixtures("no_variable")
 def test_another_path_is_told_how_to_be_found(cli, python, tmp_path):
     folder = tmp_path / "my tools" / "tosa"
     done = cli("setup", "tosa", "--python", python(), "--path", folder)

@@ -9,6 +9,7 @@ import onnx_ir as ir
 from numpy.typing import ArrayLike, NDArray
 
 from intaglio.passes.lower.refused import RefusedError
+from intaglio.targets.move_operands import pad_operands
 from intaglio.targets.tflite.emitters.moves import gather, move_ends
 from intaglio.targets.tflite.emitters.options import options
 from intaglio.targets.tflite.emitters.scope import Emitter, Scope
@@ -22,18 +23,11 @@ def _pad(scope: Scope, node: ir.Node) -> None:
     source, value = move_ends(scope, node)
     meaning, shape = scope.quantization(value), scope.shape(source)
     rank = len(shape)
-    stated = scope.numbers(node.inputs[1]).reshape(2, -1)
-    rest = [*node.inputs[2:], None, None]
-    axes = list(range(rank))
-    if rest[1] is not None:
-        axes = [int(a) % rank for a in scope.numbers(rest[1]).reshape(-1)]
-    amounts = np.zeros((rank, 2), np.int64)
-    amounts[axes] = stated.T
+    amounts, fill = pad_operands(scope, node, rank)
     mode = node.attributes.get_string("mode", "constant")
     if mode != "constant":
         _padded_by_gather(scope, source, value, amounts, mode)
         return
-    fill = 0 if rest[0] is None else scope.number(rest[0])
     data, target = scope.index(source), scope.result(value)
     if (amounts < 0).any():
         data = _cropped(scope, data, shape, amounts, meaning)

@@ -50,7 +50,12 @@ def _rescale(scope: Scope, node: ir.Node) -> None:
     elif operator in ("Sub", "Cast") and sums.bias is None:
         _quantize(scope, node, sums.node)
     else:
-        raise RefusedError(f"no TFLite operator rescales the result of {operator or 'an input'}")
+        raise RefusedError(
+            f"no TFLite operator rescales the result of {operator or 'an input'}",
+            "layers that train have 16-bit weights: use targets c, onnx-integer and tosa"
+            if operator.endswith("8By16")
+            else None,
+        )
 
 
 def _quantize(scope: Scope, node: ir.Node, centering: ir.Node | None) -> None:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from intaglio.passes.lower.refused import RefusedError
 from intaglio.targets.nearest_resize import nearest_places as places_of
+from intaglio.targets.nearest_resize import require_same_ends
 from intaglio.targets.tflite.emitters.moves import gather
 from intaglio.targets.tflite.emitters.multipliers import expect_equal
 from intaglio.targets.tflite.emitters.options import options
@@ -59,6 +60,7 @@ def _nearest(scope: Scope, node: ir.Node) -> None:
     meaning = scope.quantization(value)
     expect_equal(scope.quantization(source), meaning)
     before, after = scope.shape(source), scope.shape(value)
+    require_same_ends(before, after)
     places = [places_of(node, before[a], after[a]) for a in _AXES]
     for flags, mode in _MODES.items():
         kernel = [nearest_places(before[a], after[a], mode) for a in _AXES]

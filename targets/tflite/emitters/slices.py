@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
+from intaglio.targets.move_operands import slice_operands
 from intaglio.targets.tflite.emitters.moves import move_ends
 from intaglio.targets.tflite.emitters.options import options
 from intaglio.targets.tflite.emitters.scope import Emitter, Scope
@@ -15,18 +16,9 @@ def _slice(scope: Scope, node: ir.Node) -> None:
     """SLICE for steps of one, else STRIDED_SLICE."""
     source, value = move_ends(scope, node)
     shape = scope.shape(source)
-    rank = len(shape)
-    starts, ends = (scope.numbers(node.inputs[i]).reshape(-1).tolist() for i in (1, 2))
-    rest = [*node.inputs[3:], None, None]
-    axes = list(range(len(starts)))
-    if rest[0] is not None:
-        axes = [int(a) % rank for a in scope.numbers(rest[0]).reshape(-1)]
-    steps = [1] * len(starts)
-    if rest[1] is not None:
-        steps = [int(s) for s in scope.numbers(rest[1]).reshape(-1)]
     cuts = [slice(0, size, 1) for size in shape]
-    for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
-        cuts[axis] = _cut(shape[axis], int(start), int(end), step)
+    for axis, start, end, step in slice_operands(scope, node, len(shape)):
+        cuts[axis] = _cut(shape[axis], start, end, step)
     _append_slice(scope, source, value, cuts)
 
 

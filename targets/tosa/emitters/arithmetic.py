@@ -67,7 +67,8 @@ def emit_sum(scope: Scope, node: ir.Node) -> None:
     value = node.outputs[0]
     total = scope.intermediate(f"{value.name}_sum", scope.shape(value), "int32")
     scope.operator("ADD" if sign > 0 else "SUB", scaled, total)
-    finish(scope, total, value, stage)
+    reach = sum(int(np.abs(operand.scaled(double)).max()) for operand in operands)
+    finish(scope, total, value, stage, reach=reach)
 
 
 class Operand(NamedTuple):

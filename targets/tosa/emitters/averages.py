@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from intaglio.passes.lower.refused import RefusedError
 from intaglio.targets.tosa.emitters import pooling
 from intaglio.targets.tosa.emitters.common import INT32, cut_to_window, window_fields
 from intaglio.targets.tosa.scope import Emitter, Scope
@@ -44,8 +45,10 @@ def _average(scope: Scope, node: ir.Node) -> None:
     reaches = max(pads[:2]) >= window.kernel[0] or max(pads[2:]) >= window.kernel[1]
     counts = np.unique(pooling.counts_of(window))
     if reaches or window.dilations != (1, 1) or not all(divides_exactly(int(n)) for n in counts):
-        pooling.emit_average(scope, source, value, window)
-        return
+        raise RefusedError(
+            "AVG_POOL2D has no dilations, no windows in the padding alone, and none so large",
+            "use a smaller window",
+        )
     data, _ = cut_to_window(scope, scope.name(source), scope.shape(source), window)
     fields = [
         Field(0, "ints", list(window.kernel)),

@@ -17,7 +17,10 @@ from intaglio.targets.tosa.writer import Field
 #: Number of ``INT32`` in the schema: what sums are kept in.
 INT32 = 5
 
-_ROUNDINGS = {"Single": False, "Double": True}
+#: Ending of functions that rescale sums of 64 bits; those that fit 32 round as Single does.
+_WIDE = "Wide"
+
+_ROUNDINGS = {"Single": False, "Double": True, _WIDE: False}
 
 
 class Stage(NamedTuple):
@@ -56,8 +59,12 @@ def rounds_twice(node: ir.Node) -> bool:
 def stage_of(scope: Scope, node: ir.Node) -> Stage:
     """The rescale of a function: its last five inputs."""
     multiplier, shift, zero_point, low, high = node.inputs[-5:]
+    factors = scope.numbers(multiplier).astype(np.int64).reshape(-1)
+    if node.op_type.endswith(_WIDE):
+        # Its own multiplier has 15 bits and shifts by 16 places less, which is the same.
+        factors = np.minimum((factors + (1 << 15)) >> 16, 0x7FFF) << 16
     return Stage(
-        scope.numbers(multiplier).astype(np.int64).reshape(-1),
+        factors,
         scope.numbers(shift).astype(np.int64).reshape(-1),
         scope.number(zero_point),
         (scope.number(low), scope.number(high)),

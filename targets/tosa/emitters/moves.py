@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from intaglio.passes.lower.refused import RefusedError
 from intaglio.targets.integer_graph import required
+from intaglio.targets.move_operands import pad_operands, slice_operands
 from intaglio.targets.nearest_resize import nearest_places as places_of
+from intaglio.targets.nearest_resize import require_same_ends
 from intaglio.targets.tflite.emitters.attributes import integers
-from intaglio.targets.tosa.scope import Emitter, Scope
+from intaglio.targets.tosa.scope import MOST_PARTS, Emitter, Scope
 from intaglio.targets.tosa.writer import Field
 
 
@@ -40,30 +42,27 @@ def _concat(scope: Scope, node: ir.Node) -> None:
     value = scope.narrowed(node.outputs[0])
     axis = node.attributes.get_int("axis", 0) % len(scope.shape(value))
     parts = [scope.name(part) for part in node.inputs]
+    if len(parts) > MOST_PARTS:
+        raise RefusedError(
+            f"it joins {len(parts)} tensors, and CONCAT takes {MOST_PARTS}",
+            "join some of them by a Concat of their own",
+        )
     scope.operator("CONCAT", parts, scope.result(value), [Field(0, "int", axis)])
 
 
 def _slice(scope: Scope, node: ir.Node) -> None:
     source, value = _ends(scope, node)
     shape = scope.shape(source)
-    rank = len(shape)
-    starts, ends = (scope.numbers(node.inputs[i]).reshape(-1).tolist() for i in (1, 2))
-    rest = [*node.inputs[3:], None, None]
-    axes = list(range(len(starts)))
-    if rest[0] is not None:
-        axes = [int(a) % rank for a in scope.numbers(rest[0]).reshape(-1)]
-    steps = [1] * len(starts)
-    if rest[1] is not None:
-        steps = [int(s) for s in scope.numbers(rest[1]).reshape(-1)]
+    cuts = slice_operands(scope, node, len(shape))
     places = [np.arange(size) for size in shape]
-    for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
+    for axis, start, end, step in cuts:
         last = None if step < 0 and end + shape[axis] < 0 else end
         places[axis] = np.arange(shape[axis])[slice(start, last, step)]
     data, size = scope.name(source), list(shape)
-    if all(step == 1 for step in steps):
+    if all(step == 1 for *_, step in cuts):
         cut(scope, data, [int(p[0]) for p in places], scope.shape(value), scope.result(value))
         return
-    changing = [axis for axis, p in enumerate(places) if len(p) != shape[axis] or steps != [1]]
+    changing = [axis for axis, _, _, step in cuts if step != 1 or len(places[axis]) != shape[axis]]
     for axis in changing:
         size[axis] = len(places[axis])
         last_one = axis == changing[-1]
@@ -98,20 +97,12 @@ def _split(scope: Scope, node: ir.Node) -> None:
 def _pad(scope: Scope, node: ir.Node) -> None:
     source, value = _ends(scope, node)
     shape = scope.shape(source)
-    rank = len(shape)
-    stated = scope.numbers(node.inputs[1]).reshape(2, -1)
-    rest = [*node.inputs[2:], None, None]
-    axes = list(range(rank))
-    if rest[1] is not None:
-        axes = [int(a) % rank for a in scope.numbers(rest[1]).reshape(-1)]
-    amounts = np.zeros((rank, 2), np.int64)
-    amounts[axes] = stated.T
+    amounts, fill = pad_operands(scope, node, len(shape))
     mode = node.attributes.get_string("mode", "constant")
     data = scope.name(source)
     if mode != "constant":
         _padded_by_gather(scope, data, shape, value, amounts, mode)
         return
-    fill = 0 if rest[0] is None else scope.number(rest[0])
     crop = -np.minimum(amounts, 0)
     if crop.any():
         size = [d - int(c.sum()) for d, c in zip(shape, crop, strict=True)]
@@ -135,7 +126,10 @@ def _padded_by_gather(
     mode: str,
 ) -> None:
     if mode not in ("reflect", "edge", "wrap") or (amounts < 0).any():
-        raise RefusedError(f"padding of mode '{mode}' has no TOSA operator")
+        raise RefusedError(
+            f"padding of mode '{mode}' that also cuts off has no TOSA operator",
+            "cut by a Slice in front of it",
+        )
     changing = [axis for axis, pair in enumerate(amounts) if pair.any()]
     if not changing:
         scope.reshape(data, shape, scope.result(value))
@@ -222,6 +216,7 @@ def _tile(scope: Scope, node: ir.Node) -> None:
 def _nearest(scope: Scope, node: ir.Node) -> None:
     source, value = scope.outside(node.inputs[0]), scope.behind(node.outputs[0])
     shape, result = scope.shape(source), scope.shape(value)
+    require_same_ends(shape, result)
     rows, columns = (
         places_of(node, size, target) for size, target in zip(shape[1:3], result[1:3], strict=True)
     )

@@ -93,36 +93,6 @@ def read_pool(scope: Scope, node: ir.Node) -> tuple[ir.Value, ir.Value, Window]:
     return source, value, read_window(node, shape[1:3], result[1:3], kernel)
 
 
-def emit_average(scope: Scope, source: ir.Value, value: ir.Value, window: Window) -> None:
-    """Appends sums, and a division that rounds halves away from zero."""
-    shape, result = scope.shape(source), scope.shape(value)
-    counts = counts_of(window)
-    data, shape = cut_to_window(scope, scope.name(source), shape, window)
-    sums = scope.intermediate(f"{value.name}_sums", result, "int32")
-    window_sums(scope, data, shape[3], window, sums)
-    if counts.min() == counts.max():
-        multiplier, shift = division(int(counts.max()))
-        scope.rescale(
-            sums, scope.result(value), dtypes=("int32", "int8"), multiplier=multiplier, shift=shift
-        )
-        return
-    # Windows at the border have fewer places: each sum is divided by its own number.
-    whole = scope.constant("counts", counts.reshape(1, *counts.shape, 1), "int32")
-    half = scope.constant("half", (counts // 2).reshape(1, *counts.shape, 1), "int32")
-    less = scope.constant("less", -(counts // 2).reshape(1, *counts.shape, 1), "int32")
-    zero = scope.constant("zero", np.zeros((1, 1, 1, 1), np.int32))
-    steps = [(n, scope.intermediate(f"{value.name}_{n}", result, t)) for n, t in _STEPS]
-    named = dict(steps)
-    scope.operator("GREATER", [zero, sums], named["negative"])
-    scope.operator("SELECT", [named["negative"], less, half], named["nudge"])
-    scope.operator("ADD", [sums, named["nudge"]], named["nudged"])
-    scope.operator("INTDIV", [named["nudged"], whole], named["quotient"])
-    scope.rescale(named["quotient"], scope.result(value), dtypes=("int32", "int8"))
-
-
-_STEPS = (("negative", "bool"), ("nudge", "int32"), ("nudged", "int32"), ("quotient", "int32"))
-
-
 def counts_of(window: Window) -> np.ndarray:
     """Places inside the image of each window: [rows, columns]."""
     sides = []
@@ -131,34 +101,6 @@ def counts_of(window: Window) -> np.ndarray:
         last = first + window.kernel[axis]
         sides.append(np.minimum(last, window.size[axis]) - np.maximum(first, 0))
     return np.outer(sides[0], sides[1])
-
-
-def division(count: int) -> tuple[int, int]:
-    """Multiplier and shift of a RESCALE that divides sums of int8 and rounds halves away from zero.
-
-    A multiplier slightly above ``2^shift / count`` takes a tie below zero further down, and halves
-    go up: so both leave zero. A sum is below ``2^7 count``, so the excess adds less than what lies
-    between a tie and the next quotient, ``1 / (2 count)``, while ``count < 2^10``; larger ones are
-    tried out.
-
-    Args:
-        count: Numbers in a sum.
-
-    Raises:
-        RefusedError: There is none.
-    """
-    if count == 1:
-        return 1 << 30, 30
-    shift = 30 + (count - 1).bit_length()
-    multiplier = (1 << shift) // count + 1
-    if multiplier >= 1 << 31:
-        shift -= 1
-        multiplier = (1 << shift) // count + 1
-    sums = np.arange(-128 * count, 127 * count + 1, dtype=np.int64)
-    wanted = np.sign(sums) * ((np.abs(sums) + count // 2) // count)
-    if not np.array_equal((sums * multiplier + (1 << (shift - 1))) >> shift, wanted):
-        raise RefusedError(f"no RESCALE divides sums of {count} numbers exactly")
-    return multiplier, shift
 
 
 def _maximum(scope: Scope, node: ir.Node) -> None:
@@ -174,7 +116,9 @@ def _maximum(scope: Scope, node: ir.Node) -> None:
         Field(3, "enum", PROPAGATE),
     ]
     if max(pads[:2]) >= window.kernel[0] or max(pads[2:]) >= window.kernel[1]:
-        raise RefusedError("a window of MAX_POOL2D would lie in the padding alone")
+        raise RefusedError(
+            "a window of MAX_POOL2D would lie in the padding alone", "pad by less than the kernel"
+        )
     scope.operator("MAX_POOL2D", [data], scope.result(value), fields)
 
 

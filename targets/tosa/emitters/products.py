@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,20 +22,22 @@ from intaglio.targets.tosa.emitters.common import (
     sliding,
     stage_of,
 )
+from intaglio.targets.tosa.emitters.moves import cut
 from intaglio.targets.tosa.emitters.parameters import (
     bias_of,
     kept_in_range,
     reach_of,
     zero_point_of,
 )
+from intaglio.targets.tosa.emitters.sixteen_bit_weights import sums_of
 from intaglio.targets.tosa.emitters.table_sums import TABLE_SUMS, emit_table_sums
 from intaglio.targets.tosa.emitters.transposed import emit_transposed
-from intaglio.targets.tosa.scope import Emitter, Scope
+from intaglio.targets.tosa.scope import MOST_PARTS, Emitter, Scope
 from intaglio.targets.tosa.writer import Field
 
-_CONVOLUTIONS = frozenset({"ConvInteger"})
+_CONVOLUTIONS = frozenset({"ConvInteger", "ConvInteger8By16"})
 _TRANSPOSED = frozenset({"ConvTransposeInteger"})
-_PRODUCTS = frozenset({"MatMulInteger"})
+_PRODUCTS = frozenset({"MatMulInteger", "MatMulInteger8By16"})
 
 
 def _rescale(scope: Scope, node: ir.Node) -> None:
@@ -80,13 +84,13 @@ def _convolution(scope: Scope, rescale: ir.Node, sums: Accumulator) -> None:
     if group > 1 and group == shape[3] and weight.shape[1] == 1:
         # [C M, 1, h, w] as [h, w, C, M]
         kernel = weight.reshape(group, -1, *weight.shape[2:]).transpose(2, 3, 0, 1)
-        made = scope.intermediate(name, result, "int32")
-        _slide(scope, "DEPTHWISE_CONV2D", data, kernel, bias, points, window, made)
-    elif group == 1:
-        made = scope.intermediate(name, result, "int32")
-        _slide(scope, "CONV2D", data, weight.transpose(0, 2, 3, 1), bias, points, window, made)
+        slide = partial(_slide, scope, "DEPTHWISE_CONV2D", data, window, result)
     else:
-        made = _grouped(scope, data, shape, weight, bias, points, window, group, result, name)
+        kernel = weight.transpose(0, 2, 3, 1)
+        slide = partial(_slide, scope, "CONV2D", data, window, result)
+        if group > 1:
+            slide = partial(_grouped, scope, data, shape, window, result, group)
+    made = sums_of(scope, slide, kernel, centered, bias, points, result, name)
     finish(scope, made, value, stage, reach=reach_of(bias, centered))
 
 
@@ -94,12 +98,14 @@ def _slide(
     scope: Scope,
     operator: str,
     data: str,
+    window: Window,
+    shape: Sequence[int],
     kernel: NDArray[Any],
     bias: NDArray[np.int32],
     points: tuple[int, int],
-    window: Window,
-    target: str,
+    name: str,
 ) -> str:
+    target = scope.intermediate(name, shape, "int32")
     inputs = [
         data,
         scope.constant(f"{target}_kernel", np.ascontiguousarray(kernel), "int8"),
@@ -113,28 +119,34 @@ def _slide(
 def _grouped(
     scope: Scope,
     data: str,
+    source: Sequence[int],
+    window: Window,
     shape: tuple[int, ...],
-    weight: NDArray[Any],
+    group: int,
+    kernel: NDArray[Any],
     bias: NDArray[np.int32],
     points: tuple[int, int],
-    window: Window,
-    group: int,
-    result: tuple[int, ...],
     name: str,
 ) -> str:
     """A convolution for each group of channels, put together again."""
-    taken, made = shape[3] // group, result[3] // group
+    taken, made = source[3] // group, shape[3] // group
     parts = []
     for index in range(group):
-        size = (*shape[:3], taken)
+        size = (*source[:3], taken)
         own = scope.intermediate(f"{data}_group", size, "int8")
-        start = scope.sizes("start", [0, 0, 0, index * taken])
-        scope.operator("SLICE", [data, start, scope.sizes("size", size)], own)
-        rows = slice(index * made, (index + 1) * made)
-        target = scope.intermediate(f"{name}_group", (*result[:3], made), "int32")
-        kernel = weight[rows].transpose(0, 2, 3, 1)
-        parts.append(_slide(scope, "CONV2D", own, kernel, bias[rows], points, window, target))
-    whole = scope.intermediate(name, result, "int32")
+        cut(scope, data, (0, 0, 0, index * taken), size, own)
+        rows, part = slice(index * made, (index + 1) * made), (*shape[:3], made)
+        arguments = (kernel[rows], bias[rows], points, f"{name}_group")
+        parts.append(_slide(scope, "CONV2D", own, window, part, *arguments))
+    while len(parts) > MOST_PARTS:
+        runs = [parts[first : first + MOST_PARTS] for first in range(0, len(parts), MOST_PARTS)]
+        parts = [_joined(scope, run, (*shape[:3], made * len(run)), name) for run in runs]
+        made *= MOST_PARTS
+    return _joined(scope, parts, shape, name)
+
+
+def _joined(scope: Scope, parts: Sequence[str], shape: Sequence[int], name: str) -> str:
+    whole = scope.intermediate(name, shape, "int32")
     return scope.operator("CONCAT", parts, whole, [Field(0, "int", 3)])
 
 
@@ -155,14 +167,14 @@ def _product(scope: Scope, rescale: ir.Node, sums: Accumulator) -> None:
     flat = (1, rows, 1, depth)
     data = scope.reshape(scope.name(source), flat, scope.intermediate("rows", flat, "int8"))
     window = Window((rows, 1), (rows, 1), (1, 1), (1, 1), (1, 1), (0, 0))
-    made = scope.intermediate(f"{value.name}_sums", (1, rows, 1, channels), "int32")
+    size = (1, rows, 1, channels)
     kernel = weight.T.reshape(channels, 1, 1, depth)
     points = (zero_point_of(scope, node, 2), zero_point_of(scope, node, 3))
     stage = stage_of(scope, rescale)
     centered = _centered(scope, node, weight.T)
     bias = kept_in_range(bias_of(sums, channels), centered, stage)
-    _slide(scope, "CONV2D", data, kernel, bias, points, window, made)
-    size = (1, rows, 1, channels)
+    slide = partial(_slide, scope, "CONV2D", data, window, size)
+    made = sums_of(scope, slide, kernel, centered, bias, points, size, f"{value.name}_sums")
     finish(scope, made, value, stage, shape=size, reach=reach_of(bias, centered))
 
 

@@ -13,7 +13,7 @@ from intaglio.targets.tosa.scope import Emitter, Scope
 #: A weight of one; sums are of weights along two axes.
 _UNIT = 1024
 
-# s / 2^20 with halves away from zero: as in `pooling.division`, the excess of the multiplier takes
+# s / 2^20 with halves away from zero: the excess of the multiplier takes
 # ties below zero further down, by |s| / 2^50 < 2^-22, less than the 2^-20 between two quotients.
 _MULTIPLIER, _SHIFT = (1 << 30) + 1, 50
 

@@ -21,6 +21,7 @@ from intaglio.passes.tables.placing import TableLayer, read_layer
 from intaglio.targets.integer_graph import required
 from intaglio.targets.tflite.emitters.attributes import integers
 from intaglio.targets.tosa.emitters.common import finish, stage_of
+from intaglio.targets.tosa.emitters.lookups import looked_up, reduced
 from intaglio.targets.tosa.emitters.moves import gather
 from intaglio.targets.tosa.scope import Scope
 from intaglio.targets.tosa.writer import Field
@@ -99,6 +100,11 @@ def _added(scope: Scope, first: str, second: str, shape: tuple[int, ...]) -> str
 def _layer(scope: Scope, layer: TableLayer, name: str) -> tuple[str, tuple[int, ...]]:
     """The int32 sums of one layer, channels last, and their shape."""
     data, shape = _image(scope, layer)
+    if shape[0] != 1:
+        raise RefusedError(
+            f"table layers are emitted for one sample, and this one has {shape[0]}",
+            "bind the batch to 1 with --shape",
+        )
     tables, group = layer.branch.tables, layer.group
     count, rows, outputs = tables.shape
     channels = layer.channels
@@ -117,15 +123,14 @@ def _layer(scope: Scope, layer: TableLayer, name: str) -> tuple[str, tuple[int, 
             "leave this layer out (tables.substitute_convolutions.layers), or convert to c",
         )
     area = math.prod(places)
-    found, dtype = _looked_up(scope, layer, data, (area, terms), name)
-    each = outputs // group
-    wide = scope.intermediate(f"{name}_wide", (1, area * terms, each), "int32")
-    found = scope.rescale(found, wide, dtypes=(dtype, "int32"))
+    each, deep = outputs // group, channels // group
+    # [window, depth, rows, groups, outputs of a group] as [window, groups, depth, rows, outputs]
+    apart = tables.reshape(count // deep, deep, rows, group, each).transpose(0, 3, 1, 2, 4)
+    found = looked_up(scope, data, -128, area, apart.reshape(terms, rows, each), name)
     # [places, taps, groups, channels of a group, outputs of a group]
-    deep = channels // group
     if deep > 1:
-        found = _reduced(scope, found, (area * window, group, deep, each), 2)
-    found = _reduced(scope, found, (area, window, outputs), 1)
+        found = reduced(scope, found, (area * window, group, deep, each), 2)
+    found = reduced(scope, found, (area, window, outputs), 1)
     result = (1, *places, outputs)
     return scope.reshape(found, result, scope.intermediate(f"{name}_sums", result, "int32")), result
 
@@ -185,37 +190,3 @@ def _windows(
         return taps[0], places
     side_by_side = scope.intermediate(f"{data}_taps", (1, *places, len(taps) * shape[3]), "int8")
     return scope.operator("CONCAT", taps, side_by_side, [Field(0, "int", 3)]), places
-
-
-def _looked_up(
-    scope: Scope, layer: TableLayer, data: str, size: tuple[int, int], name: str
-) -> tuple[str, str]:
-    """The entries of all taps at all places, and their element type."""
-    area, terms = size
-    tables, group = layer.branch.tables, layer.group
-    count, rows, outputs = tables.shape
-    each = outputs // group
-    # [window, depth, rows, groups, outputs of a group] as [window, groups, depth, rows, outputs]
-    deep = layer.channels // group
-    apart = tables.reshape(count // deep, deep, rows, group, each).transpose(0, 3, 1, 2, 4)
-    entries = np.ascontiguousarray(apart).reshape(1, terms * rows, each)
-    flat = (1, area, terms)
-    number = scope.reshape(data, flat, scope.intermediate(f"{name}_taps", flat, "int8"))
-    wide = scope.intermediate(f"{name}_row", flat, "int32")
-    wide = scope.rescale(number, wide, dtypes=("int8", "int32"), zero_points=(-128, 0))
-    starts = scope.constant("starts", np.arange(terms).reshape(1, 1, terms) * rows, "int32")
-    index = scope.operator("ADD", [wide, starts], scope.intermediate(f"{name}_at", flat, "int32"))
-    long = (1, area * terms)
-    index = scope.reshape(index, long, scope.intermediate(f"{name}_index", long, "int32"))
-    dtype = entries.dtype.name
-    values = scope.constant(f"{name}_entries", entries)
-    found = scope.intermediate(f"{name}_found", (1, area * terms, each), dtype)
-    return scope.operator("GATHER", [values, index], found), dtype
-
-
-def _reduced(scope: Scope, data: str, shape: tuple[int, ...], axis: int) -> str:
-    """Sums along an axis of the data in a shape."""
-    apart = scope.reshape(data, shape, scope.intermediate(f"{data}_apart", shape, "int32"))
-    kept = tuple(1 if place == axis else size for place, size in enumerate(shape))
-    target = scope.intermediate(f"{data}_reduced", kept, "int32")
-    return scope.operator("REDUCE_SUM", [apart], target, [Field(0, "int", axis)])

@@ -117,6 +117,14 @@ def test_sums_are_additions():
     assert operators(model) == ["Add", "Add"]
 
 
+def test_a_partial_sum_has_its_own_shape():
+    model = build(
+        "(float[1,3,1] x, float[3,1] z, float[1,1,4] v) => (float y) { y = Sum(x, z, v) }"
+    )
+    run_pass(model, "normalize_operators")
+    assert [list(node.outputs[0].shape) for node in model.graph] == [[1, 3, 1], [1, 3, 4]]
+
+
 @pytest.mark.parametrize("count", [2, 3])
 def test_split_has_its_sizes(count):
     names = ", ".join(f"y{i}" for i in range(count))

@@ -59,3 +59,18 @@ def test_the_file_ends_at_the_logits_where_the_softmax_is_on_the_host(
     assert (output.scale == 1 / 256) != on_host
     assert report["cpu_operators"] == 0
     assert any(each["operator"] == "GATHER" for each in report["operators"]) != on_host
+
+
+@pytest.mark.parametrize(("outputs", "left"), [("pp", "y"), ("py", "y"), ("yp", "y")])
+def test_logits_are_an_output_once(model, tmp_path, outputs, left):
+    pytest.importorskip("ethosu.vela")
+    proto = onnx.load(model)
+    known = {"p": proto.graph.output[0], "y": onnx.ValueInfoProto(name="y")}
+    known["y"].type.CopyFrom(known["p"].type)
+    listed = [known[name] for name in outputs]
+    del proto.graph.output[:]
+    proto.graph.output.extend(listed)
+    onnx.save(proto, tmp_path / "net.onnx")
+    artifact, report = convert(tmp_path / "net.onnx", tmp_path / "bundle")
+    assert [spec.name for spec in artifact.outputs] == [left]
+    assert report["host"] == {"p": "y"}

@@ -34,7 +34,7 @@ def given(monkeypatch):
     def replace(operator=LOOK_UP, refusals=()):
         data = write_small_file(operator, names=("x", "between", "y"))
         found = Given(b"" if refusals else data, tuple(refusals))
-        monkeypatch.setattr(module, "_emit_tosa", lambda model, profile: found)
+        monkeypatch.setattr(module, "emit_tosa", lambda model, profile: found)
 
     return replace
 

@@ -48,7 +48,10 @@ def fake_model(fake_python, tmp_path):
         modules.mkdir()
         lines = ["import enum, os, sys, time", "import numpy as np"]
         lines += ["GraphStatus = enum.Enum('GraphStatus', 'TOSA_VALID TOSA_ERROR')"]
-        lines += ["def run(data, inputs):", *(f"    {line}" for line in body.splitlines())]
+        lines += [
+            "def run(data, inputs, tosa_level):",
+            *(f"    {line}" for line in body.splitlines()),
+        ]
         (modules / "tosa_reference_model.py").write_text("\n".join(lines) + "\n")
         metadata = modules / f"tosa_tools-{version}.dist-info"
         metadata.mkdir()

@@ -3,42 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intaglio.errors import IntaglioError
-from intaglio.passes.lower.refused import RefusedError
 from intaglio.targets.tosa.emitters.arithmetic import Operand, once_rounded
 from intaglio.targets.tosa.emitters.common import Stage
 from intaglio.targets.tosa.emitters.parameters import kept_in_range
-from intaglio.targets.tosa.emitters.pooling import division
 from intaglio.transforms.fixed_point import quantize_multiplier, rescale_double, rescale_single
-
-
-def away_from_zero(sums, count):
-    return np.where(
-        sums < 0, -((-2 * sums + count) // (2 * count)), (2 * sums + count) // (2 * count)
-    )
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 4, 7, 9, 49, 64, 100, 255, 256, 1000, 4096])
-def test_a_rescale_divides_every_sum_of_int8(count):
-    multiplier, shift = division(count)
-    assert 0 < multiplier < 2**31
-    assert 2 <= shift <= 62
-    sums = np.arange(-128 * count, 127 * count + 1, dtype=np.int64)
-    found = rescale_single(sums, multiplier, shift)
-    assert np.array_equal(found, away_from_zero(sums, count))
-
-
-def test_a_window_too_large_to_divide_is_refused_or_exact():
-    try:
-        multiplier, shift = division(50_000)
-    except (RefusedError, IntaglioError):
-        return
-    sums = np.array([-25_000, -24_999, 24_999, 25_000])
-    assert rescale_single(sums, multiplier, shift).tolist() == [-1, 0, 0, 1]
 
 
 def stage(scale, zero_point, limits=(-128, 127)):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import intaglio
-from intaglio.errors import ToolError
+from intaglio.errors import InputError, ToolError
 from intaglio.targets.tosa.environment import VARIABLE
 from intaglio.targets.tosa.flatfile import read_tosa
 
@@ -61,6 +61,21 @@ def test_verify_judges_by_the_reference_model(environment, bundle):
     [pair] = [p for p in report.pairs if (p.artifact, p.reference) == ("tosa", "onnx-integer")]
     assert pair.verdict == "exact"
     assert report.ok
+    [inner] = report.inner
+    assert (inner.artifact, inner.reference) == ("tosa", "onnx-integer")
+    assert inner.tensors == 5
+    assert inner.different == 0
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"a": 1}', None])
+def test_a_damaged_list_of_tensors_is_an_error(bundle, tmp_path, text):
+    artifact = bundle.artifact("tosa")
+    (tmp_path / "tosa").mkdir()
+    if text is not None:
+        (tmp_path / "tosa" / "model_tensors.json").write_text(text)
+    with pytest.raises(InputError, match=r"model_tensors\.json") as caught:
+        bundle.opener(artifact).inner_tensors(artifact, tmp_path)
+    assert "convert" in caught.value.remedy
 
 
 def test_it_runs_like_any_other(environment, bundle):
