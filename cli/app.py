@@ -409,6 +409,13 @@ def run(
             "--luma", help="Run pictures in color on luma only; the rest is interpolated."
         ),
     ] = False,
+    orientations: Annotated[
+        int | None,
+        typer.Option(
+            "--orientations",
+            help="Mean over so many turned and mirrored pictures, 1, 2, 4 or 8: better, slower.",
+        ),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -431,6 +438,7 @@ def run(
             quantize_io=quantize_io,
             threads=threads,
             luma=luma,
+            orientations=orientations,
         )
 
 

@@ -34,23 +34,27 @@ def run_any(
     quantize_io: bool,
     threads: int | None,
     luma: bool,
+    orientations: int | None,
 ) -> None:
     """``intaglio run``."""
     if not _are_pictures(source, path):
         from intaglio.cli.commands import run_artifact
 
-        if luma or threads is not None:
-            raise RecipeError(
-                f"{'--luma' if luma else '--threads'} is for pictures, and {source} is none",
-                remedy="leave it out, or give a folder of pictures",
-            )
+        given = {"--luma": luma or None, "--threads": threads, "--orientations": orientations}
+        for option, value in given.items():
+            if value is not None:
+                raise RecipeError(
+                    f"{option} is for pictures, and {source} is none",
+                    remedy="leave it out, or give a folder of pictures",
+                )
         run_artifact(output, path, source, result, target, runtime, quantize_io)
         return
     if quantize_io:
         raise RecipeError(
             "--quantize-io is for arrays: pictures hold integers", remedy="leave it out"
         )
-    run_folder(output, path, source, result, target, runtime, threads, luma)
+    turned = 1 if orientations is None else orientations
+    run_folder(output, path, source, result, target, runtime, threads, luma, turned)
 
 
 def _are_pictures(source: str, path: str) -> bool:
@@ -85,6 +89,7 @@ def run_folder(
     runtime: str | None,
     threads: int | None,
     luma: bool,
+    orientations: int,
 ) -> None:
     """``intaglio run`` on pictures: exit code 3 where one could not be read.
 
@@ -105,6 +110,7 @@ def run_folder(
             runtime=runtime,
             threads=threads,
             luma=luma,
+            orientations=orientations,
             progress=progress,
         )
     output.result(jsonable(found.to_dict()), lambda console: _summary(console, found, result))
@@ -120,6 +126,7 @@ def _summary(console: Console, found: PictureRun, out: str) -> None:
     for name, text in {
         "runtime": found.runtime,
         "planes": "luma" if found.luma else "red, green, blue",
+        **({"orientations": str(found.orientations)} if found.orientations > 1 else {}),
         "threads": str(found.threads),
         "pictures": f"{len(found.pictures):,}",
         "bad": f"{len(found.bad):,}",

@@ -21,7 +21,7 @@ from intaglio.errors import InputError, RecipeError
 from intaglio.fitting.picture_files import Picture, read_picture
 from intaglio.picture_jobs import Job, find_jobs
 from intaglio.pictures import write_picture
-from intaglio.plane_runner import PlaneRunner, open_planes
+from intaglio.plane_runner import PlaneRunner, TurningRunner, open_planes
 from intaglio.processors import processors
 from intaglio.progress import Progress, silent
 from intaglio.transforms.images.bicubic import resize_bicubic
@@ -31,6 +31,7 @@ from intaglio.transforms.images.color import (
     to_pixels,
     ycbcr_to_rgb,
 )
+from intaglio.transforms.images.orientations import COUNTS
 
 Plane = NDArray[np.uint8]
 
@@ -66,6 +67,7 @@ class PictureRun:
         runtime: What ran the network.
         threads: Threads used at most.
         luma: Whether only luma went through it.
+        orientations: How many orientations of a picture the result is the mean of.
         pictures: Those written, by name.
         bad: Name and reason of those that could not be read; a sentence together.
         seconds: Time on the wall, reading and writing included.
@@ -74,6 +76,7 @@ class PictureRun:
     runtime: str
     threads: int
     luma: bool
+    orientations: int
     pictures: tuple[PictureResult, ...]
     bad: tuple[tuple[str, str], ...]
     seconds: float
@@ -114,6 +117,7 @@ def run_pictures(
     runtime: str | None = None,
     threads: int | None = None,
     luma: bool = False,
+    orientations: int = 1,
     progress: Progress = silent,
 ) -> PictureRun:
     """Upscales or denoises pictures.
@@ -126,6 +130,8 @@ def run_pictures(
         runtime: What runs it, such as ``c@avx2`` or ``onnxruntime``.
         threads: Threads to use; None for one a processor. They do not change a bit.
         luma: Run the network on luma only.
+        orientations: Run it on so many orientations of each picture and take the mean: 1, 2, 4
+            or 8.
         progress: Listener.
 
     Returns:
@@ -139,10 +145,16 @@ def run_pictures(
     """
     if threads is not None and threads < 1:
         raise RecipeError(f"--threads {threads} leaves nothing to run", remedy="give 1 or more")
+    if orientations not in COUNTS:
+        raise RecipeError(
+            f"there is no mean of {orientations} orientations", remedy="give 1, 2, 4 or 8"
+        )
     count = threads or processors()
     jobs = find_jobs(source, out)
     progress("open", 0, None)
     runner = open_planes(path, target, runtime, count)
+    if orientations > 1:
+        runner = TurningRunner(runner, orientations)
     for folder in dict.fromkeys(job.result.parent for job in jobs):
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -154,6 +166,7 @@ def run_pictures(
         runner.name,
         count,
         luma,
+        orientations,
         tuple(sorted(done, key=lambda result: result.name)),
         tuple(sorted(bad)),
         time.perf_counter() - start,

@@ -16,6 +16,7 @@ from intaglio.passes.table_networks.read import read_network
 from intaglio.running import artifact_in_bundle
 from intaglio.table_networks import MANIFEST_KEY, open_table_network
 from intaglio.targets.base import Artifact, Session
+from intaglio.transforms.images.orientations import mean_of_orientations
 
 #: Targets in the order of preference: C is far faster.
 _PREFERRED = ("c", "onnx-integer", SOURCE_TARGET)
@@ -90,6 +91,27 @@ class OnnxRunner(PlaneRunner):
     def _whole(self, plane: Plane) -> Plane:
         (result,) = self._session.run(None, {_INPUT: plane[None, None]})
         return np.asarray(result[0, 0])
+
+
+class TurningRunner(PlaneRunner):
+    """Runs another on several orientations of a plane and takes the mean of the results.
+
+    Args:
+        runner: The other.
+        count: Orientations, one of :data:`intaglio.transforms.images.orientations.COUNTS`.
+    """
+
+    def __init__(self, runner: PlaneRunner, count: int) -> None:
+        self.name = runner.name
+        self.pictures_at_once = runner.pictures_at_once
+        self._runner = runner
+        self._count = count
+
+    def run(self, plane: Plane, threads: int) -> Plane:
+        """See :meth:`PlaneRunner.run`."""
+        return mean_of_orientations(
+            lambda turned: self._runner.run(turned, threads), plane, self._count
+        )
 
 
 def takes_pictures(path: str | Path) -> bool:

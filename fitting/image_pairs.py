@@ -26,6 +26,7 @@ from intaglio.fitting.image_files import NamedImage
 from intaglio.transforms.images.bicubic import crop_to_multiple, resize_bicubic
 from intaglio.transforms.images.color import rounded_luma
 from intaglio.transforms.images.noise import fresh_noise
+from intaglio.transforms.images.orientations import orient
 
 FACTORS = (2, 3, 4)
 _LUMA_SHARE = 0.25
@@ -173,11 +174,11 @@ class CropSampler:
             seen, whole = self._seen[pictures[i]][planes[i]], self._clean[pictures[i]][planes[i]]
             rest = self._until[pictures[i]] - 1 - places[i]
             y, x = divmod(int(rest), seen.shape[1] - size + 1)
-            inputs[i] = _orient(seen[y : y + size, x : x + size], turns[i])
+            inputs[i] = orient(seen[y : y + size, x : x + size], turns[i])
             factor, inner = self.task.factor, self.margin * side
             top, left = y * factor + inner, x * factor + inner
             part = whole[top : top + cells * side, left : left + cells * side]
-            clean[i] = _orient(part, turns[i])
+            clean[i] = orient(part, turns[i])
         if self.task.sigma:
             inputs = fresh_noise(inputs, self.task.sigma, generator)
         grid = clean.reshape(count, cells, side, cells, side).transpose(0, 1, 3, 2, 4)
@@ -202,10 +203,3 @@ def _with_luma(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _places(shape: tuple[int, ...], size: int) -> tuple[int, int]:
     return shape[1] - size + 1, shape[2] - size + 1
-
-
-def _orient(plane: NDArray[np.uint8], turn: int) -> NDArray[np.uint8]:
-    """One of the 8 orientations of a square."""
-    if turn & 1:
-        plane = plane.T
-    return plane[:: -1 if turn & 2 else 1, :: -1 if turn & 4 else 1]

@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 from intaglio.transforms.images.bicubic import resize_bicubic
 from intaglio.transforms.images.color import luma, rounded_luma
+from intaglio.transforms.images.orientations import mean_of_orientations
 from numpy.typing import NDArray
 
 from benchmarks.common import MissingDataError, existing, open_session
@@ -70,6 +71,7 @@ class PlaneNetwork(Method):
     Args:
         path: The file: input uint8[1, 1, H, W], output uint8[1, 1, H', W'].
         name: What tables shall call it; the name of the file where empty.
+        orientations: Of so many orientations of a plane the result is the mean.
 
     Attributes:
         factor: Output pixels for an input pixel, on a side.
@@ -81,8 +83,10 @@ class PlaneNetwork(Method):
 
     kind = "ours"
 
-    def __init__(self, path: Path, name: str = "") -> None:
-        self.name = name or path.stem
+    def __init__(self, path: Path, name: str = "", orientations: int = 1) -> None:
+        turned = f", {orientations} orientations" if orientations > 1 else ""
+        self.name = (name or path.stem) + turned
+        self._orientations = orientations
         proto = onnx.load(str(existing(path)))
         self._session = open_session(path)
         ports = (*self._session.get_inputs(), *self._session.get_outputs())
@@ -91,8 +95,10 @@ class PlaneNetwork(Method):
         notes = {entry.key: entry.value for entry in proto.metadata_props}
         self.cost = Cost(
             int(notes.get("intaglio.table_bytes", 0)) or initializer_bytes(proto),
-            int(notes.get("intaglio.lookups", 0)) or None,
-            int(notes["intaglio.multiplications"]) if "intaglio.multiplications" in notes else None,
+            orientations * int(notes.get("intaglio.lookups", 0)) or None,
+            orientations * int(notes["intaglio.multiplications"])
+            if "intaglio.multiplications" in notes
+            else None,
         )
         self.factor = self.plane(np.zeros((32, 32), np.uint8)).shape[0] // 32
         found = re.fullmatch(r"denoise (\d+)", notes.get("intaglio.task", ""))
@@ -100,6 +106,9 @@ class PlaneNetwork(Method):
 
     def plane(self, degraded: Pixels) -> Pixels:
         """Restores a plane."""
+        return mean_of_orientations(self._once, degraded, self._orientations)
+
+    def _once(self, degraded: Pixels) -> Pixels:
         feed = {self._session.get_inputs()[0].name: degraded[None, None]}
         result: Pixels = self._session.run(None, feed)[0][0, 0]
         return result

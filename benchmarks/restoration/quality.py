@@ -1,14 +1,16 @@
 """How well do table networks restore pictures, beside other networks and published figures?
 
     python -m benchmarks.restoration.quality MODEL.onnx [NAME=MODEL.onnx ...] [--draws 1]
-        [--shared DIR] [--out DIR]
+        [--orientations 1] [--add] [--shared DIR] [--out DIR]
     python -m benchmarks.restoration.quality --tables
 
 Models take and give one 8-bit plane; R, G and B go through apart. Whether one enlarges or denoises
 is seen from its output. Enlarging: Set5 and Set14, PSNR and SSIM of BT.601's luma (studio range, in
 floating point from the 8-bit R, G and B that come out), without a border of as many pixels as the
 factor. Denoising: Set12 with noise of fixed seeds, rounded and clamped to 8 bits. Everything is run
-in onnxruntime in one run; rows marked "published" are copied.
+in onnxruntime in one run; rows marked "published" are copied. With ``--add`` only the models given
+are run, and their rows are put to those that the results hold. With ``--orientations 4`` a result
+is the mean of those of four rotations of the picture; look-ups and products count all four.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from intaglio.transforms.images.color import luma
+from intaglio.transforms.images.orientations import COUNTS
 from intaglio.transforms.images.quality import psnr, ssim
 
 from benchmarks.common import MissingDataError, default_shared, environment, write_json
@@ -97,7 +100,7 @@ def enlarging_rows(
     models: Sequence[PlaneNetwork],
     factor: int,
     shared: Path,
-    folder: Path,
+    folder: Path | None,
     left_out: dict[str, str],
 ) -> list[Row]:
     """Models and peers on Set5 and Set14.
@@ -106,14 +109,14 @@ def enlarging_rows(
         models: Those of another factor are passed over.
         factor: 2 or 4.
         shared: The folder with models and data.
-        folder: Where to convert peers.
+        folder: Where to convert peers; None leaves them out.
         left_out: Gets the reason for each peer that is missing.
 
     Raises:
         MissingDataError: A set is not there.
     """
     sets = {name: enlarging_pairs(shared / "data" / "sr" / name, factor) for name in SETS}
-    peers = enlarging_peers(factor, shared, folder, left_out)
+    peers = enlarging_peers(factor, shared, folder, left_out) if folder else []
     rows = []
     for method in (*(m for m in models if m.factor == factor), *peers):
         scores = {name: score(method, pairs, factor) for name, pairs in sets.items()}
@@ -177,10 +180,10 @@ def _published(task: str, methods: Iterable[published.Published]) -> list[Row]:
     ]
 
 
-def open_model(text: str) -> PlaneNetwork:
+def open_model(text: str, orientations: int = 1) -> PlaneNetwork:
     """A model of the command line: ``FILE`` or ``NAME=FILE``."""
     name, equals, path = text.partition("=")
-    return PlaneNetwork(Path(path), name) if equals else PlaneNetwork(Path(text))
+    return PlaneNetwork(Path(path if equals else text), name if equals else "", orientations)
 
 
 def main() -> None:
@@ -188,6 +191,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="*", help="FILE or NAME=FILE")
     parser.add_argument("--draws", type=int, default=1, help="of noise, for each picture")
+    parser.add_argument("--orientations", type=int, default=1, choices=COUNTS)
+    parser.add_argument("--add", action="store_true", help="run the models only; keep other rows")
     parser.add_argument("--shared", type=Path, default=default_shared())
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--tables", action="store_true", help="draw again what is in the results")
@@ -196,6 +201,9 @@ def main() -> None:
         data = json.loads((args.out / "quality.json").read_text(encoding="utf-8"))
     else:
         data = _measure_all(args)
+        if args.add:
+            earlier = json.loads((args.out / "quality.json").read_text(encoding="utf-8"))
+            data = _add(earlier, [row for row in data["rows"] if row["kind"] == "ours"])
         write_json(args.out / "quality.json", data)
     text = report.tables(data, report.read_times(args.out))
     (args.out / "quality.md").write_text(text, encoding="utf-8")
@@ -204,13 +212,14 @@ def main() -> None:
 
 
 def _measure_all(args: argparse.Namespace) -> dict[str, Any]:
-    models = [open_model(text) for text in args.models]
+    models = [open_model(text, args.orientations) for text in args.models]
     rows: list[Row] = []
     left_out: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as place:
+        folder = None if args.add else Path(place)
         for factor in FACTORS:
             try:
-                rows += enlarging_rows(models, factor, args.shared, Path(place), left_out)
+                rows += enlarging_rows(models, factor, args.shared, folder, left_out)
             except MissingDataError as error:
                 left_out[f"x{factor}"] = str(error)
     try:
@@ -223,6 +232,21 @@ def _measure_all(args: argparse.Namespace) -> dict[str, Any]:
         "left_out": left_out,
         "environment": environment(),
     }
+
+
+def _add(data: dict[str, Any], found: list[dict[str, Any]]) -> dict[str, Any]:
+    """Results with rows put in: in the place of one of the same name, else behind our others."""
+    rows: list[dict[str, Any]] = list(data["rows"])
+    for row in found:
+        ours = [
+            n for n, old in enumerate(rows) if (old["task"], old["kind"]) == (row["task"], "ours")
+        ]
+        same = [n for n in ours if rows[n]["name"] == row["name"]]
+        if same:
+            rows[same[0]] = row
+        else:
+            rows.insert(ours[-1] + 1 if ours else 0, row)
+    return {**data, "rows": rows}
 
 
 if __name__ == "__main__":

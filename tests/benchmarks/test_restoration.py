@@ -211,6 +211,17 @@ def test_a_run_writes_all_its_results_and_what_is_missing(tmp_path, shared, monk
     main()
     assert (out / "quality.md").read_text() == text
 
+    monkeypatch.setattr("sys.argv", [*arguments, "--add", "--orientations", "4"])
+    main()
+    added = json.loads((out / "quality.json").read_text())["rows"]
+    names = [row["name"] for row in added]
+    assert names[:2] == ["nearest", "nearest, 4 orientations"]
+    assert [row for row in added if row["name"] != names[1]] == data["rows"]
+    # Pixels that are repeated are so in every orientation: the same score at four times the work.
+    assert added[1] == {**added[0], "name": names[1], "lookups": 4 * 7}
+    main()
+    assert json.loads((out / "quality.json").read_text())["rows"] == added
+
 
 def test_published_figures_have_no_time_of_this_machine():
     row = {

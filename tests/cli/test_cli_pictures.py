@@ -67,10 +67,11 @@ def test_one_bad_picture_is_named_and_the_rest_done(cli, bundle, pictures, tmp_p
 def test_one_picture_with_luma_and_threads(cli, model, pictures, tmp_path):
     done = cli(
         "run", model, "-i", pictures / "b.jpg", "-o", tmp_path / "r.png",
-        "--luma", "--threads", "2", "--runtime", "onnxruntime",
+        "--luma", "--threads", "2", "--runtime", "onnxruntime", "--orientations", "4",
     )  # fmt: skip
     assert done.code == 0, done.err
     assert "luma" in done.out
+    assert "orientations" in done.out
     assert Image.open(tmp_path / "r.png").size == (18, 16)
 
 
@@ -96,6 +97,8 @@ def test_target_onnx_qdq_is_refused(cli, model, tmp_path):
         (["--input", "in", "--output", "out", "--quantize-io"], 2, "is for arrays"),
         (["--input", "x.npy", "--luma"], 2, "--luma is for pictures"),
         (["--input", "x.npy", "--threads", "2"], 2, "--threads is for pictures"),
+        (["--input", "x.npy", "--orientations", "4"], 2, "--orientations is for pictures"),
+        (["--input", "in", "--output", "out", "--orientations", "3"], 2, "give 1, 2, 4 or 8"),
         (["--input", "in", "--output", "out", "--threads", "0"], 2, "--threads"),
         (["--input", "in", "--output", "out", "--runtime", "tflm"], 2, "nothing here runs"),
         (["--input", "in", "--output", "in/a.png"], 2, "is a file"),

@@ -17,6 +17,7 @@ from intaglio.picture_runs import process, run_pictures
 from intaglio.plane_runner import LibraryRunner
 from intaglio.transforms.images.bicubic import resize_bicubic
 from intaglio.transforms.images.color import rgb_to_ycbcr, rounded_luma, to_pixels, ycbcr_to_rgb
+from intaglio.transforms.images.orientations import mean_of_orientations
 from tests.transforms.table_networks.random_networks import centred
 
 
@@ -133,6 +134,18 @@ def test_threads_change_no_byte(model, pictures, tmp_path, luma):
     assert contents(tmp_path / "2") == contents(tmp_path / "5") == first
 
 
+@pytest.mark.parametrize("count", [2, 4, 8])
+def test_orientations_are_averaged(network, model, pictures, tmp_path, count):
+    found = run_pictures(model, pictures, tmp_path / "out", orientations=count)
+    assert found.orientations == count
+    assert len(found.pictures) == 4
+    for picture in found.pictures:
+        before = read_picture(pictures / picture.name).planes
+        after = read_picture(tmp_path / "out" / picture.name).planes
+        for plane, result in zip(before, after, strict=True):
+            assert np.array_equal(result, mean_of_orientations(network.apply, plane, count))
+
+
 class Session:
     """Stands for emitted C: remembers how it was called."""
 
@@ -194,6 +207,8 @@ def test_all_bad_is_no_crash(model, tmp_path):
     ("arguments", "match"),
     [
         ({"threads": 0}, "leaves nothing to run"),
+        ({"orientations": 3}, "no mean of 3 orientations"),
+        ({"orientations": 0}, "no mean of 0 orientations"),
         ({"target": "c"}, "not part of a bundle"),
         ({"runtime": "c@avx2"}, "not part of a bundle"),
         ({"target": "c", "runtime": "onnx-integer@onnxruntime"}, "differ"),
