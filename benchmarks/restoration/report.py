@@ -72,6 +72,7 @@ def draw(data: Mapping[str, Any], out: Path, times: Times) -> None:
     mpl.use("agg")
     from matplotlib import pyplot as plt
     from matplotlib.lines import Line2D
+    from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
     rows = [row for row in data["rows"] if row["task"] == "x4" and row["name"] != "bicubic"]
     if not rows:
@@ -83,7 +84,7 @@ def draw(data: Mapping[str, Any], out: Path, times: Times) -> None:
     }
     shown = {title: get for title, get in axes_of.items() if any(get(row) for row in rows)}
     figure, panels = plt.subplots(
-        1, len(shown), figsize=(4.6 * len(shown), 3.8), sharey=True, squeeze=False
+        1, len(shown), figsize=(5.6 * len(shown), 5.0), sharey=True, squeeze=False
     )
     for panel, (title, get) in zip(panels[0], shown.items(), strict=True):
         for row in rows:
@@ -94,13 +95,18 @@ def draw(data: Mapping[str, Any], out: Path, times: Times) -> None:
             panel.annotate(
                 row["name"],
                 (get(row), row["psnr"]["Set5"]),
-                xytext=(5, -9 if row["kind"] == "published" else 3),
+                # Ours are written to the left of their points, others to the right.
+                xytext=(-5, 3) if row["kind"] == "ours" else (5, -7),
                 textcoords="offset points",
+                ha="right" if row["kind"] == "ours" else "left",
                 fontsize=7,
             )
         panel.set_xscale("log")
         panel.set_xlabel(title, fontsize=8)
-        panel.margins(x=0.3, y=0.08)
+        panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.xaxis.set_major_formatter(ScalarFormatter())
+        panel.xaxis.set_minor_formatter(NullFormatter())
+        panel.margins(x=0.35, y=0.08)
         panel.grid(alpha=0.3)
     panels[0][0].set_ylabel("PSNR of Set5 ×4, dB", fontsize=8)
     handles = [
