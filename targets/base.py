@@ -249,6 +249,10 @@ class Target(abc.ABC):
     def emit(self, prepared: Prepared, out: Path) -> list[Artifact]:
         """Writes the artifact files below ``out`` / ``name``; same input, same bytes."""
 
+    def why_not_run(self) -> str:
+        """Why :meth:`runtimes` is empty, for a sentence."""
+        return "nothing installed here runs it" + (f"; it needs {self.needs}" if self.needs else "")
+
     def runtimes(self, artifact: Artifact) -> Sequence[Runtime]:
         """The runtimes installed here that run ``artifact``, the one to prefer first.
 

@@ -91,11 +91,8 @@ class RoleRun:
         name = self._golden if is_golden else self._prefix + artifact.target
         runtimes = self._bundle.opener(artifact).runtimes(artifact)
         if not runtimes:
-            needs = self._bundle.opener(artifact).needs
-            self._report.warnings.append(
-                f"{name} was not run: nothing installed here runs it"
-                + (f"; it needs {needs}" if needs else "")
-            )
+            why = self._bundle.opener(artifact).why_not_run()
+            self._report.warnings.append(f"{name} was not run: {why}")
         return [
             Side(
                 self._bundle,

@@ -171,10 +171,7 @@ def _say_what_is_missing(bundle: Bundle, report: VerifyReport) -> None:
     for artifact in bundle.artifacts:
         opener = bundle.opener(artifact)
         if not opener.runtimes(artifact):
-            needs = f"; it needs {opener.needs}" if opener.needs else ""
-            report.warnings.append(
-                f"{artifact.target} was not run: nothing installed here runs it{needs}"
-            )
+            report.warnings.append(f"{artifact.target} was not run: {opener.why_not_run()}")
 
 
 def _made_up() -> Iterator[Plane]:

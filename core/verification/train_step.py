@@ -117,8 +117,7 @@ def _runs(
     runtimes = opener.runtimes(artifact)
     base = f"{TRAIN_STEP}/{artifact.target}"
     if not runtimes:
-        needs = f"; it needs {opener.needs}" if opener.needs else ""
-        report.warnings.append(f"{base} was not run: nothing installed here runs it{needs}")
+        report.warnings.append(f"{base} was not run: {opener.why_not_run()}")
     for runtime in runtimes:
         name = base if len(runtimes) == 1 else f"{base}@{runtime.name}"
         run = _Run(name, artifact.arithmetic)

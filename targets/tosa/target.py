@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from intaglio.errors import InputError, InternalError, Refusal
+from intaglio.errors import InputError, InternalError, Refusal, ToolError
 from intaglio.targets.base import (
     Artifact,
     Capability,
@@ -27,7 +27,7 @@ from intaglio.targets.base import (
 )
 from intaglio.targets.tosa.capabilities import CAPABILITIES
 from intaglio.targets.tosa.emit import Emitted, emit
-from intaglio.targets.tosa.environment import find_environment
+from intaglio.targets.tosa.environment import find_environment, require_environment
 from intaglio.targets.tosa.flatfile import operator_name, read_tosa, read_tosa_file
 from intaglio.targets.tosa.session import TosaSession
 
@@ -87,6 +87,14 @@ class Tosa(Target):
             inputs=static_specs(prepared.inputs[role]),
             outputs=static_specs(prepared.outputs[role]),
         )
+
+    def why_not_run(self) -> str:
+        """An environment that is named or made but does not work is said."""
+        try:
+            require_environment()
+        except ToolError as error:
+            return str(error)
+        return super().why_not_run()
 
     def runtimes(self, artifact: Artifact) -> Sequence[Runtime]:
         """The reference model, where it is installed."""

@@ -96,3 +96,12 @@ def test_without_the_reference_model_files_are_written_and_not_run(bundle, monke
     with pytest.raises(ToolError, match="not installed") as caught:
         bundle.session("tosa")
     assert "intaglio setup tosa" in caught.value.remedy
+    assert "not installed (intaglio setup tosa)" in bundle.opener(artifact).why_not_run()
+
+
+def test_verify_says_which_environment_does_not_work(bundle, monkeypatch, tmp_path):
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    report = intaglio.verify(bundle, samples=2)
+    [warning] = [text for text in report.warnings if "tosa" in text]
+    assert warning.startswith(f"tosa was not run: {VARIABLE}={tmp_path} holds no Python")
+    assert "unset it" in warning
