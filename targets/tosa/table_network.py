@@ -17,9 +17,9 @@ from intaglio.passes.lower.refused import RefusedError
 from intaglio.passes.table_networks.facts import Network
 from intaglio.targets.tflite.emitters.windows import Window
 from intaglio.targets.tosa.emitters.arithmetic import multiply
-from intaglio.targets.tosa.emitters.common import sliding, widened
-from intaglio.targets.tosa.emitters.lookups import looked_up, reduced
-from intaglio.targets.tosa.emitters.moves import cut, gather, transpose
+from intaglio.targets.tosa.emitters.common import cut, sliding, widened
+from intaglio.targets.tosa.emitters.lookups import looked_up, summed
+from intaglio.targets.tosa.emitters.moves import gather, transpose
 from intaglio.targets.tosa.scope import UNIT, Scope
 from intaglio.transforms.table_networks import centred
 from intaglio.transforms.table_networks.centred import LOWEST, MIDDLE, ROWS, CentredNetwork, Mixing
@@ -151,7 +151,7 @@ class _Planes:
         scope.clamp(rounded, rows, "int8", LOWEST, LOWEST + ROWS - 1)
         area = math.prod(cells)
         found = looked_up(scope, rows, LOWEST, area, tables, "tables")
-        total = reduced(scope, found, (area, channels, outputs), 1)
+        total = summed(scope, found, (area, channels, outputs), 1)
         shape = (1, *cells, outputs)
         return scope.reshape(total, shape, self._fresh("table_sums", outputs, "int32"))
 

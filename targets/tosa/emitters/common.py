@@ -174,8 +174,25 @@ def cut_to_window(
     if size == list(shape):
         return data, tuple(shape)
     target = scope.intermediate(f"{data}_cut", size, "int8")
-    inputs = [data, scope.sizes("start", [0] * len(size)), scope.sizes("size", size)]
-    return scope.operator("SLICE", inputs, target), tuple(size)
+    return cut(scope, data, [0] * len(size), size, target), tuple(size)
+
+
+def cut(scope: Scope, data: str, start: Sequence[int], size: Sequence[int], target: str) -> str:
+    """Appends a SLICE."""
+    inputs = [data, scope.sizes("start", start), scope.sizes("size", size)]
+    return scope.operator("SLICE", inputs, target)
+
+
+def reduced(
+    scope: Scope, operator: str, data: str, shape: Sequence[int], axis: int, dtype: str
+) -> str:
+    """Appends a reduction over one axis, which stays with size 1."""
+    size = [1 if place == axis else length for place, length in enumerate(shape)]
+    fields = [Field(0, "int", axis)]
+    if operator != "REDUCE_SUM":
+        fields.append(Field(1, "enum", PROPAGATE))
+    target = scope.intermediate(f"{data}_reduced", size, dtype)
+    return scope.operator(operator, [data], target, fields)
 
 
 def sliding(window: Window, *, accumulator: bool = True) -> list[Field]:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from intaglio.targets.tosa.emitters.common import reduced
 from intaglio.targets.tosa.scope import Scope
-from intaglio.targets.tosa.writer import Field
 
 
 def looked_up(
@@ -46,9 +46,7 @@ def looked_up(
     )
 
 
-def reduced(scope: Scope, data: str, shape: tuple[int, ...], axis: int) -> str:
-    """Sums along an axis of the data in a shape."""
+def summed(scope: Scope, data: str, shape: tuple[int, ...], axis: int) -> str:
+    """Appends a sum along an axis of the data in a shape; the axis stays with size 1."""
     apart = scope.reshape(data, shape, scope.intermediate(f"{data}_apart", shape, "int32"))
-    kept = tuple(1 if place == axis else size for place, size in enumerate(shape))
-    target = scope.intermediate(f"{data}_reduced", kept, "int32")
-    return scope.operator("REDUCE_SUM", [apart], target, [Field(0, "int", axis)])
+    return reduced(scope, "REDUCE_SUM", apart, shape, axis, "int32")

@@ -14,6 +14,7 @@ from intaglio.targets.move_operands import pad_operands, slice_operands
 from intaglio.targets.nearest_resize import nearest_places as places_of
 from intaglio.targets.nearest_resize import require_same_ends
 from intaglio.targets.tflite.emitters.attributes import integers
+from intaglio.targets.tosa.emitters.common import cut
 from intaglio.targets.tosa.scope import MOST_PARTS, Emitter, Scope
 from intaglio.targets.tosa.writer import Field
 
@@ -74,12 +75,6 @@ def _slice(scope: Scope, node: ir.Node) -> None:
         before = [*size[:axis], shape[axis], *shape[axis + 1 :]]
         gather(scope, data, before, places[axis], axis, target)
         data = target
-
-
-def cut(scope: Scope, data: str, start: Sequence[int], size: Sequence[int], target: str) -> str:
-    """Appends a SLICE."""
-    inputs = [data, scope.sizes("start", start), scope.sizes("size", size)]
-    return scope.operator("SLICE", inputs, target)
 
 
 def _split(scope: Scope, node: ir.Node) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -120,18 +119,6 @@ def _maximum(scope: Scope, node: ir.Node) -> None:
             "a window of MAX_POOL2D would lie in the padding alone", "pad by less than the kernel"
         )
     scope.operator("MAX_POOL2D", [data], scope.result(value), fields)
-
-
-def reduced(
-    scope: Scope, operator: str, data: str, shape: Sequence[int], axis: int, dtype: str
-) -> str:
-    """Appends a reduction over one axis, which stays with size 1."""
-    size = [1 if place == axis else length for place, length in enumerate(shape)]
-    fields = [Field(0, "int", axis)]
-    if operator != "REDUCE_SUM":
-        fields.append(Field(1, "enum", PROPAGATE))
-    target = scope.intermediate(f"{data}_reduced", size, dtype)
-    return scope.operator(operator, [data], target, fields)
 
 
 EMITTERS: dict[str, Emitter] = {

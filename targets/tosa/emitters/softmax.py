@@ -13,8 +13,7 @@ import onnx_ir as ir
 
 from intaglio.targets.integer_graph import required
 from intaglio.targets.tosa.emitters.arithmetic import multiply
-from intaglio.targets.tosa.emitters.common import widened
-from intaglio.targets.tosa.emitters.pooling import reduced
+from intaglio.targets.tosa.emitters.common import reduced, widened
 from intaglio.targets.tosa.emitters.tables import look_up
 from intaglio.targets.tosa.scope import PROPAGATE, Emitter, Scope
 from intaglio.targets.tosa.writer import Field

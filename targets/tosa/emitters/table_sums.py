@@ -21,7 +21,7 @@ from intaglio.passes.tables.placing import TableLayer, read_layer
 from intaglio.targets.integer_graph import required
 from intaglio.targets.tflite.emitters.attributes import integers
 from intaglio.targets.tosa.emitters.common import finish, stage_of
-from intaglio.targets.tosa.emitters.lookups import looked_up, reduced
+from intaglio.targets.tosa.emitters.lookups import looked_up, summed
 from intaglio.targets.tosa.emitters.moves import gather
 from intaglio.targets.tosa.scope import Scope
 from intaglio.targets.tosa.writer import Field
@@ -129,8 +129,8 @@ def _layer(scope: Scope, layer: TableLayer, name: str) -> tuple[str, tuple[int, 
     found = looked_up(scope, data, -128, area, apart.reshape(terms, rows, each), name)
     # [places, taps, groups, channels of a group, outputs of a group]
     if deep > 1:
-        found = reduced(scope, found, (area * window, group, deep, each), 2)
-    found = reduced(scope, found, (area, window, outputs), 1)
+        found = summed(scope, found, (area * window, group, deep, each), 2)
+    found = summed(scope, found, (area, window, outputs), 1)
     result = (1, *places, outputs)
     return scope.reshape(found, result, scope.intermediate(f"{name}_sums", result, "int32")), result
 
