@@ -333,6 +333,14 @@ def _open(bundle: Bundle, target: str | None, runtime: str | None) -> Stepper:
     if target is not None:
         return open_stepper(bundle, target, runtime)
     known = [name for name in _TARGETS if name in there]
+    if runtime is not None:
+        artifacts = [bundle.artifact(name, TRAIN_STEP) for name in known]
+        here = [found.name for a in artifacts for found in bundle.opener(a).runtimes(a)]
+        if runtime not in here:
+            raise RecipeError(
+                f"'{runtime}' does not run the training step of {bundle.folder} here",
+                remedy=f"known here: {', '.join(here)}",
+            )
     for name in known[:-1]:
         try:
             return open_stepper(bundle, name, runtime)
@@ -428,6 +436,11 @@ def _warnings(training: Training, facts: Mapping[str, Any], clipped: float) -> l
             )
     if facts["steps"] and not facts["moved"]:
         found.append("no weight has moved: raise epsilon or the learning rate")
+    if facts["steps_done"] and not facts["steps"]:
+        found.append(
+            "no validation was better than that of the weights the run began with, and these are "
+            "kept: take more steps, or lower train.plan_step.learning_rate"
+        )
     if facts["ties"] > _MANY_TIES:
         found.append(
             f"{100 * facts['ties']:.0f} % of the probes found no difference: raise "

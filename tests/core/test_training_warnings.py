@@ -43,3 +43,15 @@ def test_weights_at_their_limits_are_warned_about(tmp_path, mirrored):
 def test_inputs_out_of_range_are_warned_about(tmp_path, mirrored):
     found = warnings(tmp_path, mirrored, scale=2.0)
     assert "outside the calibrated range" in found
+
+
+def test_a_run_that_made_nothing_better_says_so(tmp_path, mirrored):
+    train, others = mirrored
+    bundle = convert(tmp_path / "b", "train.plan_step.learning_rate=0.5")
+    # Of the untouched digits the trained model knows all but a few; large steps destroy it.
+    known = {**others, "image": others["image"][..., ::-1]}
+    report = intaglio.train(
+        bundle, train, tmp_path / "a", validate=known, steps=20, batch=4, validate_every=10
+    )
+    assert report.facts["steps"] == 0
+    assert "the weights the run began with, and these are kept" in "\n".join(report.warnings)
