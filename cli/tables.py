@@ -228,8 +228,10 @@ def verification(console: Console, report: VerifyReport) -> None:
         console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False)
     for failure in report.failures:
         console.print(f"failed: {failure}", style="bold red", markup=False, highlight=False)
-    if report.ok:
+    if report.ok and report.pairs:
         console.print("verified", style="bold green")
+    elif report.ok:
+        console.print("nothing was compared", style="bold yellow")
 
 
 def _split(console: Console, found: Mapping[str, Any], traffic: Mapping[str, float]) -> None:

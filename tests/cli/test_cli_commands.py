@@ -6,6 +6,8 @@ import json
 import numpy as np
 import pytest
 
+from tests.core.small_bundle import write_bundle
+
 
 def parsed(done):
     """The one JSON document on stdout."""
@@ -99,6 +101,14 @@ def test_verify_shows_pairs_layers_and_accuracy(cli, converted, test_data):
     assert done.code == 0, done.err
     for text in ("onnx-integer", "onnx-qdq", "worst layers", "accuracy", "top1", "verified"):
         assert text in done.out
+
+
+def test_verify_with_nothing_to_compare_says_so(cli, tmp_path):
+    write_bundle(tmp_path / "b", leave_out=("source", "onnx-qdq"))
+    done = cli("verify", tmp_path / "b")
+    assert done.code == 0, done.err
+    assert "nothing was compared" in done.out
+    assert "verified" not in done.out
 
 
 def test_verify_fails_with_code_5_on_an_unmet_requirement(cli, converted):

@@ -283,6 +283,16 @@ def test_reports_are_written_and_json_has_the_documented_keys(tmp_path):
     assert "✓ Verified" in (bundle.folder / "report.html").read_text(encoding="utf-8")
 
 
+def test_a_bundle_of_one_artifact_is_not_called_verified(tmp_path):
+    bundle = write_bundle(tmp_path / "b", leave_out=("source", "onnx-qdq"))
+    report = verify_bundle(bundle)
+    assert report.ok
+    assert report.pairs == []
+    page = (bundle.folder / "report.html").read_text(encoding="utf-8")
+    assert "Nothing compared" in page
+    assert "Verified" not in page
+
+
 def test_verifying_twice_gives_the_same_bytes(tmp_path):
     bundle = write_bundle(tmp_path / "b", samples=some_inputs(8))
     verify_bundle(bundle)
