@@ -101,6 +101,10 @@ class EthosU(Target):
         (out / self.name).mkdir(parents=True, exist_ok=True)
         return [self._compile(prepared, role, out) for role in sorted(prepared.models)]
 
+    def why_not_run(self) -> str:
+        """See :meth:`Target.why_not_run`."""
+        return "it runs on an Ethos-U NPU; targets tflite and tosa compute the same bits here"
+
     def runtimes(self, artifact: Artifact) -> Sequence[Runtime]:
         """None: it takes the NPU."""
         return ()
