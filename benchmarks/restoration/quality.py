@@ -203,7 +203,7 @@ def main() -> None:
         data = _measure_all(args)
         if args.add:
             earlier = json.loads((args.out / "quality.json").read_text(encoding="utf-8"))
-            data = _add(earlier, [row for row in data["rows"] if row["kind"] == "ours"])
+            data = add_rows(earlier, [row for row in data["rows"] if row["kind"] == "ours"])
         write_json(args.out / "quality.json", data)
     text = report.tables(data, report.read_times(args.out))
     (args.out / "quality.md").write_text(text, encoding="utf-8")
@@ -234,8 +234,8 @@ def _measure_all(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _add(data: dict[str, Any], found: list[dict[str, Any]]) -> dict[str, Any]:
-    """Results with rows put in: in the place of one of the same name, else behind our others."""
+def add_rows(data: dict[str, Any], found: list[dict[str, Any]]) -> dict[str, Any]:
+    """Results with rows put in: over one of the same name, else behind our others."""
     rows: list[dict[str, Any]] = list(data["rows"])
     for row in found:
         ours = [
@@ -243,7 +243,10 @@ def _add(data: dict[str, Any], found: list[dict[str, Any]]) -> dict[str, Any]:
         ]
         same = [n for n in ours if rows[n]["name"] == row["name"]]
         if same:
-            rows[same[0]] = row
+            # One model for each sigma makes one row.
+            old = rows[same[0]]
+            scores = {key: {**old[key], **row[key]} for key in ("psnr", "ssim", "luma_psnr")}
+            rows[same[0]] = {**row, **scores}
         else:
             rows.insert(ours[-1] + 1 if ours else 0, row)
     return {**data, "rows": rows}

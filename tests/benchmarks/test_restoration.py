@@ -19,6 +19,7 @@ from benchmarks.restoration.emitted import PictureContestant, Sources, compile_d
 from benchmarks.restoration.latency import Entry, measure, networks
 from benchmarks.restoration.methods import Bicubic, PlaneNetwork, convolution_weights
 from benchmarks.restoration.quality import (
+    add_rows,
     denoising_rows,
     enlarging_rows,
     main,
@@ -221,6 +222,18 @@ def test_a_run_writes_all_its_results_and_what_is_missing(tmp_path, shared, monk
     assert added[1] == {**added[0], "name": names[1], "lookups": 4 * 7}
     main()
     assert json.loads((out / "quality.json").read_text())["rows"] == added
+
+
+def test_a_model_of_another_sigma_keeps_the_scores_of_its_row():
+    def row(name, kind="ours", **scores):
+        facts = {"task": "denoise", "name": name, "kind": kind}
+        return {**facts, "psnr": scores, "ssim": {}, "luma_psnr": {}}
+
+    earlier = {"rows": [row("large", s15=32.0, s25=29.0), row("noisy", "peer", s15=24.0)]}
+    found = add_rows(earlier, [row("large", s15=32.1), row("new", s15=31.0)])["rows"]
+    assert [each["name"] for each in found] == ["large", "new", "noisy"]
+    assert found[0]["psnr"] == {"s15": 32.1, "s25": 29.0}
+    assert earlier["rows"][0]["psnr"]["s15"] == 32.0
 
 
 def test_published_figures_have_no_time_of_this_machine():
