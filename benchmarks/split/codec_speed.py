@@ -5,7 +5,8 @@
 The compiled coder as Python calls it, on one core: megabytes of int8 features a second (a code
 stands for a byte). Features are smooth random planes in 4 to 8 levels; frequencies are those of the
 same codes. Every frame is read back and compared before its time counts. ``inside`` is the time in
-C alone; ``memcpy`` is a copy of numpy arrays of the largest batch, for scale.
+C alone, of calls in a row from C (``repeat.c``); ``memcpy`` is a copy of numpy arrays of the
+largest batch, for scale.
 """
 
 from __future__ import annotations
@@ -13,13 +14,17 @@ from __future__ import annotations
 import argparse
 import ctypes
 import dataclasses
+import functools
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from intaglio.targets.c.split.compiled import codec_library
+from intaglio.targets.c.compiler import compile_files, require_compiler
+from intaglio.targets.c.library import library_name, load_library
+from intaglio.targets.c.split.compiled import HEADERS, codec_library
 from intaglio.targets.c.split.library import Coder
 from intaglio.targets.c.split.structures import FilledCodec
 from intaglio.transforms.split.entropy import count_contexts, quantize_frequencies
@@ -34,6 +39,9 @@ CAPS = ((3, 3, 3), (7, 7, 0))
 LEVELS = (4, 6, 8)
 LANES = (4, 8)
 BATCHES = (1, 32)
+
+#: Seconds that calls in a row shall take together.
+_STRETCH = 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +118,41 @@ def seconds_of(call: Callable[[], Any], seconds: float) -> float:
     return sorted(times)[len(times) // 10]
 
 
+def seconds_inside(call: Callable[[int], float], seconds: float) -> float:
+    """The tenth percentile of what ``call`` says of one call, given how many to make in a row."""
+    times = max(1, int(_STRETCH / call(1)))
+    found: list[float] = []
+    end = time.thread_time() + seconds
+    while len(found) < 5 or time.thread_time() < end:
+        found.append(call(times))
+    if min(found) < 0:
+        raise RuntimeError("the codec failed")
+    return sorted(found)[len(found) // 10]
+
+
+@functools.cache
+def repeater() -> ctypes.CDLL:
+    """The functions of ``repeat.c``.
+
+    Raises:
+        ToolError: There is no compiler, or it failed.
+    """
+    number, size, pointer = ctypes.c_uint32, ctypes.c_size_t, ctypes.c_void_p
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / library_name("repeat")
+        command = [
+            *require_compiler(), "-std=gnu99", "-O2", "-shared", "-fPIC", f"-I{HEADERS[0].parent}",
+            str(Path(__file__).with_name("repeat.c")), "-o", str(target),
+        ]  # fmt: skip
+        compile_files(command, Path(folder))
+        library = load_library(target)
+    library.repeat_write.argtypes = [pointer, pointer, pointer, number, pointer, size, number]
+    library.repeat_write.restype = ctypes.c_double
+    library.repeat_read.argtypes = [pointer, pointer, pointer, size, number, pointer, number]
+    library.repeat_read.restype = ctypes.c_double
+    return library
+
+
 def measure(
     codes: NDArray[np.uint8], specification: CodecSpecification, samples: int, seconds: float
 ) -> tuple[float, float, float, float, float]:
@@ -123,22 +166,30 @@ def measure(
     library, filled = codec_library(), FilledCodec(specification)
     address = ctypes.addressof(filled.structure)
     memory = np.zeros(int(library.split_frame_bytes(address, samples)), np.uint8)
-    data, kind, count = np.frombuffer(frame, np.uint8), ctypes.c_uint32(), ctypes.c_uint32()
-    out = np.zeros_like(batch)
-    pointers = [ctypes.c_void_p(array.ctypes.data) for array in (batch, memory, data, out)]
-    size = batch.size / 1e6
-    calls: tuple[Callable[[], Any], ...] = (
-        lambda: coder.write_frame(batch),
-        lambda: coder.read_frame(frame, samples),
-        lambda: library.split_write_frame(
-            address, 0, pointers[0], None, samples, pointers[1], memory.size
+    data, out = np.frombuffer(frame, np.uint8), np.zeros_like(batch)
+    codes_at, memory_at, data_at, out_at = (a.ctypes.data for a in (batch, memory, data, out))
+    write, read = (
+        ctypes.cast(function, ctypes.c_void_p)
+        for function in (library.split_write_frame, library.split_read_frame)
+    )
+    inside = repeater()
+    times = (
+        seconds_of(lambda: coder.write_frame(batch), seconds),
+        seconds_of(lambda: coder.read_frame(frame, samples), seconds),
+        seconds_inside(
+            lambda times: inside.repeat_write(
+                write, address, codes_at, samples, memory_at, memory.size, times
+            ),
+            seconds,
         ),
-        lambda: library.split_read_frame(
-            address, pointers[2], data.size, samples, ctypes.byref(kind), ctypes.byref(count),
-            pointers[3], None,
+        seconds_inside(
+            lambda times: inside.repeat_read(
+                read, address, data_at, data.size, samples, out_at, times
+            ),
+            seconds,
         ),
-    )  # fmt: skip
-    speeds = [size / seconds_of(call, seconds) for call in calls]
+    )
+    speeds = [batch.size / 1e6 / each for each in times]
     return (len(frame) * 8 / batch.size, *speeds)  # type: ignore[return-value]
 
 
