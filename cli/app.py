@@ -716,12 +716,27 @@ def setup(
 
 def _terminate(signum: int, frame: FrameType | None) -> None:
     """Leaves like an error would, so that temporary folders are removed."""
+    _silence_finalizers()
     raise SystemExit(128 + signum)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    """As Python does it on Ctrl-C."""
+    _silence_finalizers()
+    raise KeyboardInterrupt
+
+
+def _silence_finalizers() -> None:
+    """What a signal stops half made, such as a file in a zip, complains when it goes: not said."""
+    sys.unraisablehook = lambda unraisable: None
 
 
 def main() -> None:
     """Entry point of the ``intaglio`` program."""
     signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # Not where Ctrl-C is ignored, as for jobs in the background.
+        signal.signal(signal.SIGINT, _interrupt)
     for stream in (sys.stdout, sys.stderr):
         # A terminal without a character for "×" gets a question mark, not a crash.
         if isinstance(stream, io.TextIOWrapper):

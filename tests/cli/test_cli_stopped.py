@@ -113,6 +113,30 @@ def test_a_signal_while_writing(place, digits, digits_data):
     assert interrupted > 0
 
 
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+def test_what_a_signal_leaves_half_made_says_nothing(number):
+    program = f"""
+import os, signal
+from intaglio.cli import app
+class Half:
+    def __del__(self):
+        raise AttributeError("half made")
+def stop(prog_name):
+    half = Half()
+    os.kill(os.getpid(), signal.{number})
+app.app = stop
+try:
+    app.main()
+except (KeyboardInterrupt, SystemExit):
+    print("stopped")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60,
+        preexec_fn=hear_interrupts,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("stopped\n", "")
+
+
 def test_files_that_may_not_grow(place, digits, digits_data):
     """A limit on the size of a file: the write itself fails, as on a full disk."""
     before = hashes(place / "out")
