@@ -61,8 +61,9 @@ def mean_of_orientations(run: Callable[[Plane], Plane], plane: Plane, count: int
     """
     if count not in COUNTS:
         raise ValueError(f"{count} orientations")
-    total: NDArray[np.uint16] | int = 0
-    for number in _ORDER[:count]:
-        result = run(np.ascontiguousarray(orient(plane, number)))
-        total = total + orient_back(result, number).astype(np.uint16)
-    return ((total + count // 2) // count).astype(np.uint8)
+    results = [
+        orient_back(run(np.ascontiguousarray(orient(plane, number))), number)
+        for number in _ORDER[:count]
+    ]
+    total = np.sum(results, axis=0, dtype=np.uint16)
+    return np.asarray((total + count // 2) // count, np.uint8)

@@ -17,12 +17,12 @@ from intaglio.targets.integer_graph import required
 from intaglio.targets.tflite.emitters.convolutions import Accumulator, accumulator
 from intaglio.targets.tflite.emitters.windows import Window, read_window
 from intaglio.targets.tosa.emitters.common import (
+    cut,
     cut_to_window,
     finish,
     sliding,
     stage_of,
 )
-from intaglio.targets.tosa.emitters.moves import cut
 from intaglio.targets.tosa.emitters.parameters import (
     bias_of,
     kept_in_range,

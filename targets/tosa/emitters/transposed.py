@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from intaglio.errors import InternalError
 from intaglio.targets.tflite.emitters.attributes import integers
 from intaglio.targets.tflite.emitters.convolutions import Accumulator
-from intaglio.targets.tosa.emitters.common import INT32, finish, stage_of
-from intaglio.targets.tosa.emitters.moves import cut
+from intaglio.targets.tosa.emitters.common import INT32, cut, finish, stage_of
 from intaglio.targets.tosa.emitters.parameters import (
     bias_of,
     kept_in_range,
