@@ -8,11 +8,14 @@
 
 /* Entries of the codes at the places from `start` to before `end` of a channel.
  *
- * The sums are below 65536, and so short numbers do: a vector has more of them. */
+ * The sums are below 65536, and so short numbers do: a vector has more of them. Where there are
+ * codes behind those of the places, whole vectors are worked on, and up to 15 entries too many
+ * written: a few places one by one take longer. */
 SPLIT_INLINE void find_entries(const split_feature *feature, const uint8_t *plane,
                                const uint8_t *reference, uint32_t base, uint32_t levels,
-                               uint32_t start, uint32_t end, uint16_t *out)
+                               uint32_t start, uint32_t end, size_t behind, uint16_t *restrict out)
 {
+    const int vectors = behind >= 15;
     const uint32_t columns = feature->columns;
     const uint16_t reference_step = (uint16_t)levels;
     const uint16_t upper_step = (uint16_t)((feature->caps[2] + 1) * levels);
@@ -20,18 +23,26 @@ SPLIT_INLINE void find_entries(const split_feature *feature, const uint8_t *plan
     const uint8_t cap_left = (uint8_t)feature->caps[0], cap_upper = (uint8_t)feature->caps[1];
     const uint8_t cap_reference = (uint8_t)feature->caps[2];
     uint32_t i = start;
-    for (; i < end && i < columns; i++) {
-        const uint8_t left = i > 0 ? plane[i - 1] : 0;
-        const uint32_t steps = SPLIT_LEAST(left, cap_left);
-        out[i - start] = (uint16_t)(base + plane[i] + steps * left_step);
+    if (start < columns) {
+        const uint8_t *here = plane + start, before = start > 0 ? here[-1] : 0;
+        const uint32_t count = SPLIT_LEAST(end, columns) - start - 1;
+        const uint32_t wide = vectors ? (count + 15) / 16 * 16 : count;
+        uint32_t k;
+        out[0] = (uint16_t)(base + here[0] + (uint32_t)(SPLIT_LEAST(before, cap_left) * left_step));
+        for (k = 0; k < wide; k++) {
+            const uint8_t left = SPLIT_LEAST(here[k], cap_left);
+            out[k + 1] = (uint16_t)(base + here[k + 1] + (uint32_t)(left * left_step));
+        }
+        i += count + 1;
     }
     if (i < end) {
         const uint8_t *here = plane + i, *above = plane + i - columns;
         uint16_t *to = out + (i - start);
         const uint32_t count = end - i;
+        const uint32_t wide = vectors ? (count + 15) / 16 * 16 : count;
         uint32_t k;
         /* The first column has no left neighbour: what this adds there is taken back below. */
-        for (k = 0; k < count; k++) {
+        for (k = 0; k < wide; k++) {
             const uint8_t left = SPLIT_LEAST(here[(ptrdiff_t)k - 1], cap_left);
             const uint8_t upper = SPLIT_LEAST(above[k], cap_upper);
             const uint32_t steps = (uint32_t)(left * left_step + upper * upper_step);
@@ -43,9 +54,13 @@ SPLIT_INLINE void find_entries(const split_feature *feature, const uint8_t *plan
         }
     }
     if (reference != NULL && cap_reference > 0) {
-        for (i = start; i < end; i++) {
-            const uint8_t code = SPLIT_LEAST(reference[i], cap_reference);
-            out[i - start] = (uint16_t)(out[i - start] + code * reference_step);
+        const uint32_t count = end - start;
+        const uint32_t wide = vectors ? (count + 15) / 16 * 16 : count;
+        uint32_t k;
+        reference += start;
+        for (k = 0; k < wide; k++) {
+            const uint8_t code = SPLIT_LEAST(reference[k], cap_reference);
+            out[k] = (uint16_t)(out[k] + code * reference_step);
         }
     }
 }
@@ -146,6 +161,7 @@ static uint8_t *encode_group(const split_feature *feature, const struct split_fa
 {
     uint16_t entries[SPLIT_LARGEST_LANES * SPLIT_PITCH];
     const size_t plane = (size_t)feature->rows * feature->columns;
+    const size_t whole = feature->channels * plane;
     uint32_t end = (uint32_t)plane, stripes[SPLIT_LARGEST_LANES], lane;
     split_fast_stripes(feature, first, count, stripes);
     while (end > 0 && words != NULL) {
@@ -154,7 +170,8 @@ static uint8_t *encode_group(const split_feature *feature, const struct split_fa
             find_entries(feature, codes + (first + lane) * plane,
                          split_fast_reference(feature, codes, first + lane),
                          fast->entry_bases[stripes[lane]], feature->stripes[stripes[lane]].levels,
-                         start, end, entries + lane * SPLIT_PITCH);
+                         start, end, whole - ((first + lane) * plane + end),
+                         entries + lane * SPLIT_PITCH);
         }
         words = encode_chunk(fast, entries, places, count, states, low, words);
         end = start;
